@@ -1,0 +1,1 @@
+//! The eBPF instruction set: registers, opcodes, helpers, encoder, decoder, disassembler.

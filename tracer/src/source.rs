@@ -1,0 +1,123 @@
+//! Source texts and places in them.
+//!
+//! A [`Span`] is a file and a byte range; it is `Copy`, twelve bytes, and rides from the lexer to the last
+//! BPF instruction. Text that macros or script arguments produced lives in a file of its own whose
+//! [`SourceFile::origin`] says where it was expanded.
+//!
+//! **Not here:** reading files (`world`), rendering (`diagnostics::render`).
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Index of a source text in the [`SourceMap`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct FileId(pub u32);
+
+/// A byte range in one source text. `start <= end`, both within the text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Span {
+    /// The text.
+    pub file: FileId,
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// A span from byte offsets.
+    pub fn new(file: FileId, start: usize, end: usize) -> Span {
+        Span { file, start: start as u32, end: end as u32 }
+    }
+
+    /// The smallest span that covers both; `self` when they are in different files.
+    pub fn to(self, other: Span) -> Span {
+        if self.file != other.file {
+            return self;
+        }
+        Span { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}..{}", self.file.0, self.start, self.end)
+    }
+}
+
+/// One source text: a script, a tapset file, or text that an expansion produced.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// As shown in messages: a path, `<input>` for `-e`, `<argument 1>` for pasted text.
+    pub name: String,
+    /// The whole text.
+    pub text: Arc<str>,
+    /// Where this text was expanded, when it is not a file of its own.
+    pub origin: Option<Span>,
+    /// Byte offset of every line start, the first being 0.
+    line_starts: Vec<u32>,
+}
+
+/// A line and column as people count them: from 1, the column in characters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LineColumn {
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+/// All source texts of a session, in the order of their loading.
+#[derive(Clone, Default, Debug)]
+pub struct SourceMap {
+    files: Vec<SourceFile>,
+}
+
+impl SourceMap {
+    /// Adds a text and returns its id.
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>, origin: Option<Span>) -> FileId {
+        let text = text.into();
+        let mut line_starts = vec![0];
+        line_starts.extend(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1));
+        self.files.push(SourceFile { name: name.into(), text, origin, line_starts });
+        FileId(self.files.len() as u32 - 1)
+    }
+
+    /// The text behind an id.
+    pub fn file(&self, id: FileId) -> &SourceFile {
+        &self.files[id.0 as usize]
+    }
+
+    /// The characters of a span.
+    pub fn text(&self, span: Span) -> &str {
+        self.file(span.file).text.get(span.start as usize..span.end as usize).unwrap_or("")
+    }
+
+    /// Line and column of the first byte of a span.
+    pub fn line_column(&self, span: Span) -> LineColumn {
+        self.file(span.file).line_column(span.start)
+    }
+
+    /// `file:line:column` of a span's start, as messages print it.
+    pub fn place(&self, span: Span) -> String {
+        let at = self.line_column(span);
+        format!("{}:{}:{}", self.file(span.file).name, at.line, at.column)
+    }
+}
+
+impl SourceFile {
+    /// Line and column of a byte offset.
+    pub fn line_column(&self, offset: u32) -> LineColumn {
+        let line = self.line_starts.partition_point(|start| *start <= offset);
+        let start = self.line_starts[line - 1] as usize;
+        let column = self.text.get(start..offset as usize).map_or(0, |s| s.chars().count());
+        LineColumn { line: line as u32, column: column as u32 + 1 }
+    }
+
+    /// The text of a line (from 1) without its newline.
+    pub fn line(&self, line: u32) -> &str {
+        let start = self.line_starts[line as usize - 1] as usize;
+        let end = self.line_starts.get(line as usize).map_or(self.text.len(), |next| *next as usize - 1);
+        &self.text[start..end]
+    }
+}
