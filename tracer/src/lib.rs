@@ -14,16 +14,16 @@
 //! ```
 
 // In the order in which a newcomer should read them.
-pub mod source;
-pub mod diagnostics;
-pub mod world;
-pub mod session;
-pub mod syntax;
-pub mod debuginfo;
-pub mod sema;
-pub mod lower;
 pub mod artifact;
-pub mod sys;
-pub mod run;
 pub mod cli;
+pub mod debuginfo;
+pub mod diagnostics;
 pub mod driver;
+pub mod lower;
+pub mod run;
+pub mod sema;
+pub mod session;
+pub mod source;
+pub mod syntax;
+pub mod sys;
+pub mod world;

@@ -1,0 +1,92 @@
+//! A parsed `printf` format: literal text and conversions, as both domains print them.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What a format is made of, in order. Two adjacent [`Part::Text`] are legal.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Part {
+    /// Printed as it is.
+    Text(String),
+    /// Consumes one argument, plus one for each [`Size::Argument`].
+    Conversion(Conversion),
+}
+
+/// One `%…` directive (`stapfuncs`, "printf").
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Conversion {
+    /// What is printed.
+    pub kind: ConversionKind,
+    /// `-`: pad on the right.
+    pub left: bool,
+    /// `0`: pad numbers with zeros.
+    pub zero: bool,
+    /// `+`: print the sign of positive numbers.
+    pub plus: bool,
+    /// ` `: a blank where a sign would be.
+    pub space: bool,
+    /// `#`: `0x` and the like; for `%m`/`%M` user memory; for `%c`/`%s` escapes.
+    pub alternate: bool,
+    /// Minimum width.
+    pub width: Option<Size>,
+    /// Precision: maximum characters of a string, minimum digits of a number.
+    pub precision: Option<Size>,
+}
+
+/// A width or a precision.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Size {
+    /// Written in the format.
+    Fixed(u32),
+    /// `*`: taken from the arguments, before the value.
+    Argument,
+}
+
+/// The conversion letters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ConversionKind {
+    /// `%d`, `%i`.
+    Signed,
+    /// `%u`.
+    Unsigned,
+    /// `%x`.
+    HexLower,
+    /// `%X`.
+    HexUpper,
+    /// `%o`.
+    Octal,
+    /// `%p`: as `%#x`.
+    Pointer,
+    /// `%c`.
+    Character,
+    /// `%s`.
+    String,
+    /// `%b`: the value's bytes, width 1, 2, 4 or 8.
+    Binary,
+    /// `%m`: bytes of memory at an address.
+    Memory,
+    /// `%M`: the same in hexadecimal.
+    MemoryHex,
+}
+
+impl ConversionKind {
+    /// The letter that users write.
+    pub fn letter(self) -> char {
+        match self {
+            ConversionKind::Signed => 'd',
+            ConversionKind::Unsigned => 'u',
+            ConversionKind::HexLower => 'x',
+            ConversionKind::HexUpper => 'X',
+            ConversionKind::Octal => 'o',
+            ConversionKind::Pointer => 'p',
+            ConversionKind::Character => 'c',
+            ConversionKind::String => 's',
+            ConversionKind::Binary => 'b',
+            ConversionKind::Memory => 'm',
+            ConversionKind::MemoryHex => 'M',
+        }
+    }
+}
+
+/// A whole format.
+pub type Format = Vec<Part>;

@@ -1,0 +1,124 @@
+//! The table of intrinsics: what the tapsets reach as `__builtin_NAME` and the IR as `call NAME`.
+//!
+//! To add one: a row here; then the compiler leads to `tracer_ebpf::codegen` (kernel domain) and
+//! `tracer::run::eval` (user domain), and `docs/ir.md` gets its line.
+
+use crate::ir::Ty;
+
+/// Type of an argument or result; string capacities are the caller's business.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A long.
+    Long,
+    /// A string.
+    Str,
+}
+
+impl Kind {
+    /// Whether a value of this IR type fits.
+    pub fn accepts(self, ty: Ty) -> bool {
+        matches!((self, ty), (Kind::Long, Ty::Long) | (Kind::Str, Ty::Str(_)))
+    }
+}
+
+/// What calling an intrinsic may do; decides where it can be evaluated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Depends on its arguments alone: late evaluation may move it to the user domain.
+    Pure,
+    /// Reads the moment of the hit (current task, clock, memory): evaluated in the domain of the handler.
+    Context,
+    /// Does something visible, in order.
+    Output,
+}
+
+/// In which domains it can be evaluated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Domains {
+    /// Both.
+    Both,
+    /// Only by the evaluator; a pure one reaches kernel handlers through late evaluation.
+    User,
+    /// Only by eBPF.
+    Kernel,
+}
+
+macro_rules! intrinsics {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal ($($arg:ident),*) -> $result:tt, $domains:ident, $effect:ident, $raises:literal;)*) => {
+        /// An operation that no script can express.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Intrinsic { $($(#[$doc])* $variant,)* }
+        impl Intrinsic {
+            /// Every intrinsic.
+            pub const ALL: &'static [Intrinsic] = &[$(Intrinsic::$variant,)*];
+            /// Its name, without `__builtin_`.
+            pub fn name(self) -> &'static str { match self { $(Intrinsic::$variant => $word,)* } }
+            /// Kinds of its arguments.
+            pub fn args(self) -> &'static [Kind] { match self { $(Intrinsic::$variant => &[$(Kind::$arg),*],)* } }
+            /// Kind of its result.
+            pub fn result(self) -> Option<Kind> { match self { $(Intrinsic::$variant => intrinsics!(@result $result),)* } }
+            /// Where it can be evaluated.
+            pub fn domains(self) -> Domains { match self { $(Intrinsic::$variant => Domains::$domains,)* } }
+            /// What it may do.
+            pub fn effect(self) -> Effect { match self { $(Intrinsic::$variant => Effect::$effect,)* } }
+            /// Whether it can raise.
+            pub fn can_raise(self) -> bool { match self { $(Intrinsic::$variant => $raises,)* } }
+        }
+    };
+    (@result None) => { None };
+    (@result $kind:ident) => { Some(Kind::$kind) };
+}
+
+intrinsics! {
+    /// Thread group id of the current task (`bpf_get_current_pid_tgid`), in the initial namespace.
+    Pid = "pid"() -> Long, Both, Context, false;
+    /// Thread id of the current task.
+    Tid = "tid"() -> Long, Both, Context, false;
+    /// Real user id of the current task.
+    Uid = "uid"() -> Long, Both, Context, false;
+    /// Real group id of the current task.
+    Gid = "gid"() -> Long, Both, Context, false;
+    /// Name of the current task, at most 15 bytes.
+    Execname = "execname"() -> Str, Both, Context, false;
+    /// Number of the CPU.
+    Cpu = "cpu"() -> Long, Both, Context, false;
+    /// Nanoseconds of CLOCK_MONOTONIC.
+    MonotonicNs = "monotonic_ns"() -> Long, Both, Context, false;
+    /// Nanoseconds since the epoch: the monotonic clock plus the session's offset (`ledger` header).
+    RealtimeNs = "realtime_ns"() -> Long, Both, Context, false;
+    /// `target()`: the process of `-c` or `-x`, else 0 (`ledger` header).
+    Target = "target"() -> Long, Both, Context, false;
+    /// Address of the current `struct task_struct`.
+    TaskCurrent = "task_current"() -> Long, Kernel, Context, false;
+    /// The string at a user address, cut to the result's capacity; raises `UserFault`.
+    UserString = "user_string"(Long) -> Str, Kernel, Context, true;
+    /// At most n bytes (second argument) of the string at a user address; raises `UserFault`.
+    UserStringN = "user_string_n"(Long, Long) -> Str, Kernel, Context, true;
+    /// The string at a kernel address; raises `KernelFault`.
+    KernelString = "kernel_string"(Long) -> Str, Kernel, Context, true;
+    /// At most n bytes of the string at a kernel address; raises `KernelFault`.
+    KernelStringN = "kernel_string_n"(Long, Long) -> Str, Kernel, Context, true;
+    /// Bytes before the NUL.
+    Strlen = "strlen"(Str) -> Long, Both, Pure, false;
+    /// `substr(s, start, length)`: "" where it is out of range.
+    Substr = "substr"(Str, Long, Long) -> Str, User, Pure, false;
+    /// Whether the second string occurs in the first.
+    Isinstr = "isinstr"(Str, Str) -> Long, User, Pure, false;
+    /// The byte at an index, 0 past the end.
+    Stringat = "stringat"(Str, Long) -> Long, Both, Pure, false;
+    /// `strtol(s, base)`.
+    Strtol = "strtol"(Str, Long) -> Long, User, Pure, false;
+    /// Prints a line.
+    Log = "log"(Str) -> None, User, Output, false;
+    /// Prints `WARNING: ` and a line on standard error.
+    Warn = "warn"(Str) -> None, User, Output, false;
+    /// Ends the session after this handler.
+    Exit = "exit"() -> None, Both, Output, false;
+}
+
+impl Intrinsic {
+    /// The intrinsic of a name (without `__builtin_`).
+    pub fn by_name(name: &str) -> Option<Intrinsic> {
+        Intrinsic::ALL.iter().copied().find(|i| i.name() == name)
+    }
+}

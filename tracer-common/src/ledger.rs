@@ -1,0 +1,62 @@
+//! The ledger: one memory-mapped block in which the kernel side counts what happened to every hit.
+//!
+//! Layout of the map [`MAP`] (a one-entry array, value of [`size`] bytes): a [`HEADER`]-byte header whose first
+//! word is the session state, then one row of [`CELLS`] 64-bit counters for each program. `hits = run + skipped`,
+//! exactly: every program adds one to [`Cell::Hits`] at entry and one to a `Skipped…` cell where it gives up.
+
+/// Name of the map.
+pub const MAP: &str = "ledger";
+/// Bytes before the first row.
+pub const HEADER: u32 = 64;
+/// Offset of the session state (32 bits): 0 while probes may run; anything else makes every program return at once.
+pub const STATE: u32 = 0;
+/// Offset of the session's clock offset (64 bits): CLOCK_REALTIME minus CLOCK_MONOTONIC, in nanoseconds.
+pub const REALTIME_OFFSET: u32 = 8;
+/// Offset of `target()` (64 bits): process id or 0.
+pub const TARGET: u32 = 16;
+/// Counters in a row.
+pub const CELLS: u32 = 8;
+
+/// The counters of one program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Cell {
+    /// Times the program was entered while the session ran.
+    Hits = 0,
+    /// Given up because all scratch slots of this CPU were taken.
+    SkippedNesting = 1,
+    /// Given up because a lock on globals was not to be had.
+    SkippedLock = 2,
+    /// Handler errors that were raised and not caught.
+    Errors = 3,
+    /// Records that found the ring buffer full.
+    Lost = 4,
+    /// Reads of memory that faulted.
+    Faults = 5,
+    /// Strings that were cut to their capacity.
+    Truncated = 6,
+    /// Array inserts refused because the map was full.
+    Refused = 7,
+}
+
+/// Every cell with its name in reports.
+pub const NAMES: [(Cell, &str); 8] = [
+    (Cell::Hits, "hits"),
+    (Cell::SkippedNesting, "skipped (nesting)"),
+    (Cell::SkippedLock, "skipped (lock)"),
+    (Cell::Errors, "errors"),
+    (Cell::Lost, "lost records"),
+    (Cell::Faults, "faults"),
+    (Cell::Truncated, "truncated strings"),
+    (Cell::Refused, "refused inserts"),
+];
+
+/// Offset of a program's counter in the map's value.
+pub fn offset(program: u32, cell: Cell) -> u32 {
+    HEADER + (program * CELLS + cell as u32) * 8
+}
+
+/// Size of the map's value for so many programs.
+pub fn size(programs: u32) -> u32 {
+    HEADER + programs * CELLS * 8
+}

@@ -1,0 +1,64 @@
+//! The limits that a script can see, with SystemTap's names and defaults (`stap(1)`, "SAFETY AND SECURITY";
+//! where the manual and the runtime differ, the runtime's value).
+
+/// Limits of one session, settable with `-D NAME=VALUE`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Limits {
+    /// Bytes of any string value, its NUL included. `MAXSTRINGLEN`, 512.
+    pub string_len: u16,
+    /// Rows of an array that gives no size of its own. `MAXMAPENTRIES`, 2048.
+    pub map_entries: u32,
+    /// Statements that one hit may run. `MAXACTION`, 1000.
+    pub action: u32,
+    /// Statements that one user-domain handler (`begin`, `end`, timers) may run. `MAXACTION_INTERRUPTIBLE`, 10,000.
+    pub action_interruptible: u32,
+    /// Depth of function calls. `MAXNESTING`, 10.
+    pub nesting: u32,
+    /// Handler errors that are tolerated before the session ends. `MAXERRORS`, 0.
+    pub errors: u32,
+    /// Skipped hits that are tolerated before the session ends. `MAXSKIPPED`, 100.
+    pub skipped: u32,
+    /// Spins on a lock before the hit is skipped. `MAXTRYLOCK`, 1000.
+    pub trylock: u32,
+    /// Frames of a backtrace. `MAXBACKTRACE`, 20.
+    pub backtrace: u32,
+}
+
+impl Limits {
+    /// SystemTap's defaults on a 64-bit kernel.
+    pub const STAP: Limits = Limits {
+        string_len: 512,
+        map_entries: 2048,
+        action: 1000,
+        action_interruptible: 10_000,
+        nesting: 10,
+        errors: 0,
+        skipped: 100,
+        trylock: 1000,
+        backtrace: 20,
+    };
+
+    /// Sets a limit by its SystemTap name; `Err` says what is wrong with the name or the value.
+    pub fn set(&mut self, name: &str, value: u64) -> Result<(), alloc::string::String> {
+        let small = |max: u64| {
+            if value == 0 || value > max {
+                Err(alloc::format!("{name} must be between 1 and {max}"))
+            } else {
+                Ok(value as u32)
+            }
+        };
+        match name {
+            "MAXSTRINGLEN" => self.string_len = small(4096)? as u16,
+            "MAXMAPENTRIES" => self.map_entries = small(1 << 28)?,
+            "MAXACTION" => self.action = small(1 << 30)?,
+            "MAXACTION_INTERRUPTIBLE" => self.action_interruptible = small(1 << 30)?,
+            "MAXNESTING" => self.nesting = small(1000)?,
+            "MAXERRORS" => self.errors = value.min(u64::from(u32::MAX)) as u32,
+            "MAXSKIPPED" => self.skipped = value.min(u64::from(u32::MAX)) as u32,
+            "MAXTRYLOCK" => self.trylock = small(1 << 20)?,
+            "MAXBACKTRACE" => self.backtrace = small(127)?,
+            _ => return Err(alloc::format!("unknown limit {name}")),
+        }
+        Ok(())
+    }
+}
