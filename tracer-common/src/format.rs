@@ -1,13 +1,12 @@
 //! A parsed `printf` format: literal text and conversions, as both domains print them.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 /// What a format is made of, in order. Two adjacent [`Part::Text`] are legal.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Part {
-    /// Printed as it is.
-    Text(String),
+    /// Printed as it is: bytes, since scripts may say `"\xff"`.
+    Text(Vec<u8>),
     /// Consumes one argument, plus one for each [`Size::Argument`].
     Conversion(Conversion),
 }

@@ -95,7 +95,7 @@ pub enum Init {
     /// Of a long.
     Long(i64),
     /// Of a string.
-    Str(String),
+    Str(Vec<u8>),
 }
 
 /// A global scalar or array.
@@ -168,8 +168,8 @@ pub struct Module {
     pub limits: Limits,
     /// Globals.
     pub globals: Vec<Global>,
-    /// String literals, without their NUL.
-    pub strings: Vec<String>,
+    /// String literals, without their NUL: bytes, since scripts may say `"\xff"`.
+    pub strings: Vec<Vec<u8>>,
     /// Formats.
     pub formats: Vec<Format>,
     /// Records.

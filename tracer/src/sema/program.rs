@@ -1,0 +1,551 @@
+//! The product of pass 2: a typed, resolved program. What `lower` reads, and nothing else.
+//!
+//! Invariants: every name is an id, every expression has a type, overloads are chosen, constants from `@defined`
+//! are folded and the branches they kill are gone, no alias or wildcard is left. A [`Probe`] stands for all its sites:
+//! probe points whose handler means the same code (same statements, same [`Access`] for every target variable) are
+//! one probe with several sites.
+//!
+//! String capacities are not here: `lower::capacity` infers them.
+//!
+//! **Not here:** how to get there (the sibling files), what to make of it (`lower`).
+
+use std::sync::Arc;
+
+use tracer_common::format::Format;
+use tracer_common::intrinsic::Intrinsic;
+use tracer_common::ir::{BinOp, CmpOp, SiteFact, Space, Width};
+use tracer_common::manifest::{ProgramKind, Site};
+use tracer_common::stat::{HistOp, StatFields, StatOp};
+
+use crate::source::Span;
+use crate::syntax::ast::{Name, Text};
+
+/// Everything pass 2 knows.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// Globals of the script and of the tapsets that it uses.
+    pub globals: Vec<Global>,
+    /// Functions that are called from somewhere.
+    pub functions: Vec<Function>,
+    /// Probes, in the order of the script.
+    pub probes: Vec<Probe>,
+    /// All sites; probes refer to them by index.
+    pub sites: Vec<Site>,
+}
+
+/// Index into [`Program::globals`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct GlobalId(pub u32);
+
+/// Index into [`Program::functions`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct FunctionId(pub u32);
+
+/// Index into the locals of a function or probe.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct LocalId(pub u32);
+
+/// Type of a value. A variable whose type nothing decides is a long.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Ty {
+    /// 64 bits.
+    Long,
+    /// Text.
+    Str,
+}
+
+/// What a global, or an element of it, holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GlobalTy {
+    /// A long or a string.
+    Value(Ty),
+    /// A statistic: the union of what all its extractors ask for.
+    Stats(StatFields),
+}
+
+/// A global variable.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Global {
+    /// Its name.
+    pub name: Name,
+    /// Where it was declared.
+    pub span: Span,
+    /// Types of its keys; empty for a scalar.
+    pub keys: Vec<Ty>,
+    /// What it holds.
+    pub ty: GlobalTy,
+    /// Initial value of a scalar; `-G` already applied.
+    pub init: Option<Literal>,
+    /// `[N]`.
+    pub size: Option<u32>,
+    /// `%`.
+    pub wrap: bool,
+    /// Whether some handler reads it (extractors and foreach included); one that is only written is printed at the end.
+    pub read: bool,
+    /// Whether some handler writes it.
+    pub written: bool,
+}
+
+/// A literal value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Literal {
+    /// Of a long.
+    Long(i64),
+    /// Of a string.
+    Str(Text),
+}
+
+/// A local variable or parameter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Local {
+    /// Its name.
+    pub name: Name,
+    /// Its type.
+    pub ty: Ty,
+}
+
+/// A script function.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Function {
+    /// Its name.
+    pub name: Name,
+    /// Where it was declared.
+    pub span: Span,
+    /// Parameters: the first locals.
+    pub params: usize,
+    /// Parameters and locals.
+    pub locals: Vec<Local>,
+    /// What it returns; `None` when no return has a value and nobody uses one.
+    pub result: Option<Ty>,
+    /// What it does.
+    pub body: Vec<Stmt>,
+    /// The function that `next` in this overload goes on to.
+    pub next: Option<FunctionId>,
+}
+
+/// When a handler runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Trigger {
+    /// `begin(n)`
+    Begin(i64),
+    /// `end(n)`
+    End(i64),
+    /// `error(n)`
+    Error(i64),
+    /// `timer.*` other than `timer.profile`.
+    Timer {
+        /// Nanoseconds.
+        period: u64,
+        /// Nanoseconds of random deviation.
+        randomize: u64,
+    },
+    /// `never`
+    Never,
+    /// A kernel-domain probe.
+    Kernel(ProgramKind),
+}
+
+impl Trigger {
+    /// Whether the handler runs in the evaluator.
+    pub fn is_user(self) -> bool {
+        !matches!(self, Trigger::Kernel(_))
+    }
+}
+
+/// A derived probe with all sites that share its code.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Probe {
+    /// When it runs.
+    pub trigger: Trigger,
+    /// Where: indices into [`Program::sites`]; at least one.
+    pub sites: Vec<u32>,
+    /// Place of the probe in the script.
+    pub span: Span,
+    /// Local variables.
+    pub locals: Vec<Local>,
+    /// Prologues, handler, epilogues, `if (condition)` already a test at the front.
+    pub body: Vec<Stmt>,
+    /// Return probes: expressions to evaluate at the entry of the same sites; [`ExprKind::Saved`] reads them back.
+    pub saved: Vec<Expr>,
+    /// How the entry of these sites is probed, when `saved` is not empty.
+    pub entry: Option<ProgramKind>,
+}
+
+/// A statement.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Stmt {
+    /// Which.
+    pub kind: StmtKind,
+    /// Where.
+    pub span: Span,
+}
+
+/// The kinds of statement.
+#[derive(Clone, PartialEq, Debug)]
+pub enum StmtKind {
+    /// An expression for its effect.
+    Expr(Expr),
+    /// A group.
+    Block(Vec<Stmt>),
+    /// `if`
+    If {
+        /// A long.
+        cond: Expr,
+        /// When it is not 0.
+        then: Vec<Stmt>,
+        /// Else.
+        otherwise: Vec<Stmt>,
+    },
+    /// `while`, and `for` whose first expression is a statement of its own before it.
+    Loop {
+        /// Tested before each round.
+        cond: Option<Expr>,
+        /// Evaluated after each round, also after `continue`.
+        step: Option<Expr>,
+        /// The body.
+        body: Vec<Stmt>,
+    },
+    /// `foreach` over an array.
+    Foreach(Box<Foreach>),
+    /// `return`
+    Return(Option<Expr>),
+    /// `next`
+    Next,
+    /// `break`
+    Break,
+    /// `continue`
+    Continue,
+    /// `delete` of a whole scalar or array.
+    Clear(GlobalId),
+    /// `delete` of an element or a slice.
+    Delete {
+        /// The array.
+        global: GlobalId,
+        /// Its keys, `None` for `*`.
+        keys: Vec<Option<Expr>>,
+    },
+    /// `try`/`catch`
+    Try {
+        /// What may fail.
+        body: Vec<Stmt>,
+        /// Receives the message.
+        message: Option<LocalId>,
+        /// What then.
+        handler: Vec<Stmt>,
+    },
+}
+
+/// `foreach`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Foreach {
+    /// Receives the value.
+    pub value: Option<LocalId>,
+    /// Receive the keys (the bucket index, for a histogram).
+    pub keys: Vec<LocalId>,
+    /// What is visited.
+    pub over: Iterated,
+    /// What to sort by, and whether ascending.
+    pub sort: Option<(SortBy, bool)>,
+    /// At most so many.
+    pub limit: Option<Expr>,
+    /// The body.
+    pub body: Vec<Stmt>,
+}
+
+/// What a `foreach` visits.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Iterated {
+    /// An array, or the slice of it that matches; no keys means all of it.
+    Array {
+        /// The array.
+        global: GlobalId,
+        /// Slice.
+        slice: Vec<Option<Expr>>,
+    },
+    /// The buckets of a histogram.
+    Hist {
+        /// Which histogram.
+        hist: HistOp,
+        /// Of which statistic.
+        place: Element,
+    },
+}
+
+/// What a `foreach` sorts by.
+pub use tracer_common::ir::SortBy;
+
+/// A scalar (no keys) or an element.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Element {
+    /// The global.
+    pub global: GlobalId,
+    /// The keys.
+    pub keys: Vec<Expr>,
+}
+
+/// Something that can be assigned to.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Place {
+    /// A local.
+    Local(LocalId),
+    /// A global or an element of one.
+    Global(Element),
+    /// A target variable (`-g`).
+    Target(Target),
+}
+
+/// An expression.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Expr {
+    /// Which.
+    pub kind: ExprKind,
+    /// Its type. Expressions without a value ([`ExprKind::Aggregate`], output) say long.
+    pub ty: Ty,
+    /// Where.
+    pub span: Span,
+}
+
+/// The kinds of expression.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ExprKind {
+    /// A number.
+    Number(i64),
+    /// A string.
+    Str(Text),
+    /// A local's value.
+    Local(LocalId),
+    /// A global's or an element's value; missing elements are 0 or "".
+    Get(Element),
+    /// `[keys] in global`
+    Contains {
+        /// The array.
+        global: GlobalId,
+        /// `None` for `*`.
+        keys: Vec<Option<Expr>>,
+    },
+    /// `-x`
+    Neg(Box<Expr>),
+    /// `~x`
+    BitNot(Box<Expr>),
+    /// `!x`
+    Not(Box<Expr>),
+    /// Arithmetic on longs.
+    Binary {
+        /// Which.
+        op: BinOp,
+        /// Place of the operator, for division by 0.
+        op_span: Span,
+        /// Left.
+        left: Box<Expr>,
+        /// Right.
+        right: Box<Expr>,
+    },
+    /// Two longs or two strings compared.
+    Compare {
+        /// Which.
+        op: CmpOp,
+        /// Left.
+        left: Box<Expr>,
+        /// Right.
+        right: Box<Expr>,
+    },
+    /// `&&`
+    And(Box<Expr>, Box<Expr>),
+    /// `||`
+    Or(Box<Expr>, Box<Expr>),
+    /// `.`
+    Concat(Box<Expr>, Box<Expr>),
+    /// `=~`, `!~`
+    Match {
+        /// The subject.
+        subject: Box<Expr>,
+        /// The pattern: POSIX ERE, checked.
+        pattern: Text,
+        /// `!~`.
+        negated: bool,
+    },
+    /// `c ? a : b`
+    Ternary {
+        /// Condition.
+        cond: Box<Expr>,
+        /// When not 0.
+        then: Box<Expr>,
+        /// Else.
+        otherwise: Box<Expr>,
+    },
+    /// `place = value`; the value is the expression's.
+    Assign {
+        /// Where to.
+        place: Place,
+        /// What.
+        value: Box<Expr>,
+    },
+    /// `place op= value` on longs.
+    Modify {
+        /// Where.
+        place: Place,
+        /// Operator.
+        op: BinOp,
+        /// Place of the operator.
+        op_span: Span,
+        /// Right side.
+        value: Box<Expr>,
+    },
+    /// `place .= value`
+    Append {
+        /// Where.
+        place: Place,
+        /// What.
+        value: Box<Expr>,
+    },
+    /// `++` and `--`.
+    Crement {
+        /// Where.
+        place: Place,
+        /// 1 or -1.
+        by: i64,
+        /// Whether the value is the one after.
+        prefix: bool,
+    },
+    /// `element <<< value`
+    Aggregate {
+        /// Where.
+        element: Element,
+        /// What.
+        value: Box<Expr>,
+    },
+    /// A call of a script function; the type is its result's.
+    Call {
+        /// Which.
+        function: FunctionId,
+        /// With what.
+        args: Vec<Expr>,
+    },
+    /// `__builtin_…`
+    Intrinsic {
+        /// Which.
+        intrinsic: Intrinsic,
+        /// With what.
+        args: Vec<Expr>,
+    },
+    /// `error("…")`: raises.
+    Raise(Box<Expr>),
+    /// A fact about the site: `pp()`, `probefunc()`, `$$name` …
+    Fact(SiteFact),
+    /// A target variable.
+    Target(Target),
+    /// The n-th expression that was saved at entry ([`Probe::saved`]).
+    Saved(usize),
+    /// `@count(a[k])` …
+    Stat {
+        /// Which number.
+        op: StatOp,
+        /// Of which statistic.
+        global: GlobalId,
+        /// `None` for `*`.
+        keys: Vec<Option<Expr>>,
+    },
+    /// `@hist_log(a)[i]`
+    Bucket {
+        /// Which histogram.
+        hist: HistOp,
+        /// Of which statistic.
+        element: Element,
+        /// From 0.
+        index: Box<Expr>,
+    },
+    /// The print family; without a destination it prints, else it is a string.
+    Print {
+        /// The format: `print(a, b)` and the like have been given one too.
+        format: Format,
+        /// Its arguments.
+        args: Vec<Expr>,
+        /// `sprintf` and the like.
+        to_string: bool,
+    },
+    /// `print(@hist_log(x))`; `sprint` when `to_string`. A newline follows for `println`.
+    Hist {
+        /// Which histogram.
+        hist: HistOp,
+        /// Of which statistic.
+        element: Element,
+        /// `println`.
+        newline: bool,
+        /// `sprint…`.
+        to_string: bool,
+    },
+}
+
+/// A resolved target expression.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Target {
+    /// As the script wrote it: `$file->f_path`, for messages.
+    pub text: Arc<str>,
+    /// What it means.
+    pub value: TargetValue,
+    /// Values of variable indices, in the order in which [`Access::Dynamic`] numbers them.
+    pub indices: Vec<Expr>,
+}
+
+/// What a target expression means.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum TargetValue {
+    /// A long.
+    Value(Access),
+    /// `$$parms`, `$$vars`, `$$locals`, `$$return`: `name=0x… name=0x…`; the names are `Site::variables[list]`. A value
+    /// that is not available is `None` and prints as `?`.
+    List {
+        /// Number of the list.
+        list: u32,
+        /// One for each name.
+        values: Vec<Option<Access>>,
+    },
+    /// `$x$`, `$x$$`, `$$parms$`: text with structure.
+    Pretty {
+        /// The text, with values in it.
+        parts: Vec<PrettyPart>,
+    },
+}
+
+/// A piece of a pretty-printed value.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum PrettyPart {
+    /// `{.a=`
+    Text(String),
+    /// A number in this `printf` format (`%i`, `%#x` …).
+    Number(Access, Format),
+    /// `"text"` behind a pointer.
+    Text8(Space, Access),
+}
+
+/// How to compute a long at a hit: a tree over registers and memory. Equal trees make equal code.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Access {
+    /// A constant.
+    Constant(i64),
+    /// A register, by DWARF number, extended from its width.
+    Register(u8, Width),
+    /// A word of the context, extended from its width.
+    Argument(u8, Width),
+    /// Memory at address + offset.
+    Load {
+        /// Whose memory.
+        space: Space,
+        /// Address.
+        address: Box<Access>,
+        /// Added to it.
+        offset: i32,
+        /// What is read.
+        width: Width,
+    },
+    /// Two values combined.
+    Binary(BinOp, Box<Access>, Box<Access>),
+    /// Two values compared, 0 or 1.
+    Compare(CmpOp, Box<Access>, Box<Access>),
+    /// The low bytes of a value, extended.
+    Extend(Box<Access>, Width),
+    /// The n-th variable index ([`Target::indices`]).
+    Dynamic(u32),
+    /// What the n-th saved expression was at entry ([`Probe::saved`]).
+    Saved(usize),
+}
