@@ -54,6 +54,8 @@ pub struct SourceFile {
     pub text: Arc<str>,
     /// Where this text was expanded, when it is not a file of its own.
     pub origin: Option<Span>,
+    /// What the first line of the text is called: 1, except for a copied piece of a file.
+    pub first_line: u32,
     /// Byte offset of every line start, the first being 0.
     line_starts: Vec<u32>,
 }
@@ -81,10 +83,22 @@ impl SourceMap {
         text: impl Into<Arc<str>>,
         origin: Option<Span>,
     ) -> FileId {
+        self.add_piece(name, text, origin, 1)
+    }
+
+    /// Adds a copy of some whole lines of a file, the body of a macro for one of its uses, under the name and the
+    /// line numbers of that file.
+    pub fn add_piece(
+        &mut self,
+        name: impl Into<String>,
+        text: impl Into<Arc<str>>,
+        origin: Option<Span>,
+        first_line: u32,
+    ) -> FileId {
         let text = text.into();
         let mut line_starts = vec![0];
         line_starts.extend(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1));
-        self.files.push(SourceFile { name: name.into(), text, origin, line_starts });
+        self.files.push(SourceFile { name: name.into(), text, origin, first_line, line_starts });
         FileId(self.files.len() as u32 - 1)
     }
 
@@ -96,6 +110,15 @@ impl SourceMap {
     /// The characters of a span.
     pub fn text(&self, span: Span) -> &str {
         self.file(span.file).text.get(span.start as usize..span.end as usize).unwrap_or("")
+    }
+
+    /// The place in a real file that led to a span: where its macro or argument was expanded, outermost.
+    pub fn outermost(&self, mut span: Span) -> Span {
+        // An expansion's origin is always an older text, so this ends.
+        while let Some(origin) = self.file(span.file).origin {
+            span = origin;
+        }
+        span
     }
 
     /// Line and column of the first byte of a span.
@@ -116,13 +139,14 @@ impl SourceFile {
         let line = self.line_starts.partition_point(|start| *start <= offset);
         let start = self.line_starts[line - 1] as usize;
         let column = self.text.get(start..offset as usize).map_or(0, |s| s.chars().count());
-        LineColumn { line: line as u32, column: column as u32 + 1 }
+        LineColumn { line: line as u32 + self.first_line - 1, column: column as u32 + 1 }
     }
 
-    /// The text of a line (from 1) without its newline.
+    /// The text of a line, by the number that [`SourceFile::line_column`] gives it, without its newline.
     pub fn line(&self, line: u32) -> &str {
-        let start = self.line_starts[line as usize - 1] as usize;
-        let end = self.line_starts.get(line as usize).map_or(self.text.len(), |next| *next as usize - 1);
+        let idx = (line - self.first_line) as usize;
+        let start = self.line_starts[idx] as usize;
+        let end = self.line_starts.get(idx + 1).map_or(self.text.len(), |next| *next as usize - 1);
         &self.text[start..end]
     }
 }

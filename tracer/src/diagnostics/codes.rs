@@ -16,6 +16,24 @@ macro_rules! codes {
 }
 
 codes! {
+    /// `%( condition %? ... %: ... %)` is malformed, or its condition cannot be decided.
+    Conditional = "conditional";
+    /// One file declares a name twice, or twice in different ways.
+    Duplicate = "duplicate";
+    /// A `printf` format has a directive that does not exist.
+    Format = "format";
+    /// A macro is defined or used wrongly.
+    Macro = "macro";
+    /// Blocks or expressions are nested too deeply.
+    Nesting = "nesting";
+    /// A number has digits that it cannot have, or is out of range.
+    Number = "number";
+    /// A script argument `$1` or `@1` was not given.
+    ScriptArgument = "script-argument";
     /// The text is not in the language.
     Syntax = "syntax";
+    /// A string, a comment, a block or embedded code has no end.
+    Unclosed = "unclosed";
+    /// `@word` is neither an operator nor a macro.
+    UnknownOperator = "unknown-operator";
 }

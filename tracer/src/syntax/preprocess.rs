@@ -1,0 +1,698 @@
+//! Macros and `%( %)` conditionals: tokens to tokens.
+//!
+//! Two layers, one pulling from the other. The lower one defines and expands `@macro`s; a use pushes an
+//! [`Activation`] on a stack. The upper one evaluates conditions and drops the branches not taken, so that a
+//! `@define` counts only where it is kept, and macros may stand in conditions and hold whole conditionals.
+//! A macro's body is copied under a source text of its own per use, whose origin is the use: every token knows
+//! both where it was written and how it came here.
+//!
+//! Invariants: never fails; after an error it yields one [`Junk::Reported`] token, at which the parser stays silent.
+//! Work is bounded by [`MAX_EXPANSION`] and [`MAX_NESTING`].
+//!
+//! **Not here:** what conditions mean (`condition`), script arguments (`lexer`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::diagnostics::{Code, Diagnostic, Sink};
+use crate::source::{FileId, SourceMap, Span};
+use crate::syntax::ast::{Name, Text};
+use crate::syntax::condition::{self, Facts, Mistake, Operand};
+use crate::syntax::literal;
+use crate::syntax::token::{Junk, Op, Token, TokenKind};
+
+/// Tokens that all macros of one file may expand to.
+const MAX_EXPANSION: usize = 200_000;
+/// Macros inside macros.
+const MAX_NESTING: usize = 64;
+/// Bytes of macro bodies copied for their uses; past that, places point to the definition.
+const MAX_COPIED: usize = 1 << 24;
+
+/// The words after `@` that the language itself knows.
+pub(super) const AT_WORDS: &[&str] = &[
+    "avg",
+    "cast",
+    "const",
+    "count",
+    "defined",
+    "entry",
+    "enum",
+    "enumname",
+    "hist_linear",
+    "hist_log",
+    "kderef",
+    "kregister",
+    "max",
+    "min",
+    "perf",
+    "probewrite",
+    "sum",
+    "uderef",
+    "uregister",
+    "var",
+    "variance",
+];
+
+/// Macros by name: those of the library, from its `.stpm` files.
+#[derive(Clone, Default, Debug)]
+pub struct Macros {
+    table: BTreeMap<Name, Arc<Macro>>,
+}
+
+impl Macros {
+    /// Their names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.table.keys().map(|name| &**name)
+    }
+}
+
+/// `@define name(params) %( body %)`.
+#[derive(Debug)]
+struct Macro {
+    params: Vec<Name>,
+    body: Arc<[Token]>,
+    /// The name in the definition.
+    span: Span,
+    /// Defined in the library: its body does not see the script's macros.
+    library: bool,
+}
+
+/// What the parser gets.
+pub(super) struct Preprocessed {
+    /// Ends with one [`TokenKind::End`].
+    pub(super) tokens: Vec<Token>,
+    /// Every macro that was in sight, for "similar" hints.
+    pub(super) macro_names: Vec<Name>,
+}
+
+/// Expands macros and conditionals.
+pub(super) fn preprocess(
+    sources: &mut SourceMap,
+    input: &[Token],
+    facts: &Facts,
+    library: &Macros,
+    sink: &mut Sink,
+) -> Preprocessed {
+    let mut expander = Expander::new(sources, input, facts, library, sink);
+    let mut tokens = Vec::with_capacity(input.len());
+    loop {
+        let token = expander.next();
+        tokens.push(token);
+        if token.kind == TokenKind::End {
+            break;
+        }
+    }
+    let macro_names = expander.local.keys().chain(library.table.keys()).cloned().collect();
+    Preprocessed { tokens, macro_names }
+}
+
+/// Reads the definitions of a macro file into the table. A file with anything else in it is refused whole.
+pub(super) fn define_macros(
+    sources: &mut SourceMap,
+    input: &[Token],
+    facts: &Facts,
+    library: &mut Macros,
+    sink: &mut Sink,
+) {
+    let mut expander = Expander::new(sources, input, facts, &*library, sink);
+    let token = expander.next();
+    let defined = std::mem::take(&mut expander.local);
+    match token.kind {
+        TokenKind::End => {}
+        TokenKind::Junk(Junk::Reported) => return,
+        _ => {
+            let found = sources.text(token.span);
+            sink.push(Diagnostic::error(
+                Code::Macro,
+                token.span,
+                format!("a macro file holds '@define's only, found '{found}'"),
+            ));
+            return;
+        }
+    }
+    for (name, mut definition) in defined {
+        if let Some(first) = library.table.get(&name) {
+            sink.push(
+                Diagnostic::error(Code::Macro, definition.span, format!("macro '@{name}' is defined twice"))
+                    .label(first.span, "first defined here"),
+            );
+            continue;
+        }
+        if let Some(definition) = Arc::get_mut(&mut definition) {
+            definition.library = true;
+        }
+        library.table.insert(name, definition);
+    }
+}
+
+/// What the names of macro parameters stand for.
+type Bindings = Arc<BTreeMap<Name, Argument>>;
+
+/// An argument of a macro: tokens, and what names mean in them, which is what they meant at the use.
+#[derive(Clone, Debug)]
+struct Argument {
+    tokens: Arc<[Token]>,
+    bindings: Bindings,
+    library: bool,
+}
+
+/// A macro body or argument being read.
+struct Activation {
+    tokens: Arc<[Token]>,
+    cursor: usize,
+    bindings: Bindings,
+    library: bool,
+}
+
+/// A conditional that is open, and whose branch is kept.
+struct Conditional {
+    open: Span,
+    in_else: bool,
+}
+
+struct Expander<'a> {
+    sources: &'a mut SourceMap,
+    sink: &'a mut Sink,
+    facts: &'a Facts,
+    library: &'a Macros,
+    local: BTreeMap<Name, Arc<Macro>>,
+    input: &'a [Token],
+    pos: usize,
+    stack: Vec<Activation>,
+    conditionals: Vec<Conditional>,
+    expanded: usize,
+    copied: usize,
+}
+
+impl<'a> Expander<'a> {
+    fn new(
+        sources: &'a mut SourceMap,
+        input: &'a [Token],
+        facts: &'a Facts,
+        library: &'a Macros,
+        sink: &'a mut Sink,
+    ) -> Expander<'a> {
+        Expander {
+            sources,
+            sink,
+            facts,
+            library,
+            local: BTreeMap::new(),
+            input,
+            pos: 0,
+            stack: Vec::new(),
+            conditionals: Vec::new(),
+            expanded: 0,
+            copied: 0,
+        }
+    }
+
+    /// The next token of the program.
+    fn next(&mut self) -> Token {
+        loop {
+            let token = self.next_expanded();
+            match token.kind {
+                TokenKind::End => {
+                    if let Some(open) = self.conditionals.pop() {
+                        return self.report(
+                            Code::Conditional,
+                            open.open,
+                            "conditional '%(' is not closed by '%)'",
+                        );
+                    }
+                    return token;
+                }
+                TokenKind::Op(Op::CondOpen) => {
+                    if let Err(reported) = self.conditional(token) {
+                        return reported;
+                    }
+                }
+                TokenKind::Op(op @ (Op::CondThen | Op::CondElse | Op::CondClose))
+                    if self.conditionals.is_empty() =>
+                {
+                    return self.report(Code::Conditional, token.span, format!("{op} without '%('"));
+                }
+                TokenKind::Op(Op::CondThen) => {
+                    return self.report(Code::Conditional, token.span, "second '%?' in a conditional");
+                }
+                TokenKind::Op(Op::CondElse) => {
+                    // The kept branch ends here: drop the other one.
+                    let Some(conditional) = self.conditionals.pop() else { continue };
+                    if conditional.in_else {
+                        self.conditionals.push(conditional);
+                        return self.report(Code::Conditional, token.span, "second '%:' in a conditional");
+                    }
+                    if let Err(reported) = self.skip_branch(conditional.open, true) {
+                        return reported;
+                    }
+                }
+                TokenKind::Op(Op::CondClose) => {
+                    self.conditionals.pop();
+                }
+                _ => return token,
+            }
+        }
+    }
+
+    /// After `%(`: evaluates the condition and goes to the start of the branch it chooses.
+    fn conditional(&mut self, open: Token) -> Result<(), Token> {
+        if !self.condition(open)? {
+            match self.skip_branch(open.span, false)? {
+                Op::CondElse => {}
+                _ => return Ok(()),
+            }
+            self.conditionals.push(Conditional { open: open.span, in_else: true });
+            return Ok(());
+        }
+        self.conditionals.push(Conditional { open: open.span, in_else: false });
+        Ok(())
+    }
+
+    /// `a == b && c > d || e < f %?`; `&&` binds before `||`, there are no parentheses.
+    fn condition(&mut self, open: Token) -> Result<bool, Token> {
+        let mut any = false;
+        let mut all = true;
+        loop {
+            all &= self.comparison(open)?;
+            let joint = self.next_expanded();
+            match joint.kind {
+                TokenKind::Op(Op::AndAnd) => {}
+                TokenKind::Op(Op::OrOr) => {
+                    any |= all;
+                    all = true;
+                }
+                TokenKind::Op(Op::CondThen) => return Ok(any || all),
+                _ => {
+                    let found = self.describe(joint);
+                    let message = format!("expected '%?', '&&' or '||' after a condition, found {found}");
+                    return Err(self.abandon(open, joint, joint.span, message));
+                }
+            }
+        }
+    }
+
+    /// `left op right`.
+    fn comparison(&mut self, open: Token) -> Result<bool, Token> {
+        let left = self.next_expanded();
+        let left_value = self.operand(open, left)?;
+        let op = self.next_expanded();
+        let TokenKind::Op(comparison) = op.kind else {
+            let found = self.describe(op);
+            let message = format!("expected a comparison operator, found {found}");
+            return Err(self.abandon(open, op, op.span, message));
+        };
+        if matches!(comparison, Op::CondThen | Op::CondOpen | Op::CondElse | Op::CondClose) {
+            let message = format!("expected a comparison operator, found {comparison}");
+            return Err(self.abandon(open, op, op.span, message));
+        }
+        let right = self.next_expanded();
+        let right_value = self.operand(open, right)?;
+        condition::holds(self.facts, &left_value, comparison, &right_value).map_err(|mistake| {
+            let (span, message) = match mistake {
+                Mistake::Left(message) => (left.span, message),
+                Mistake::Op(message) => (op.span, message),
+                Mistake::Right(message) => (right.span, message),
+            };
+            self.abandon(open, right, span, message)
+        })
+    }
+
+    fn operand(&mut self, open: Token, token: Token) -> Result<Operand, Token> {
+        let text = self.sources.text(token.span);
+        match token.kind {
+            TokenKind::Ident => Ok(Operand::Name(text.to_owned())),
+            TokenKind::Str => {
+                let mut value = Vec::new();
+                literal::parse_string(text, &mut value);
+                Ok(Operand::Str(Text::new(value)))
+            }
+            TokenKind::Number => match literal::parse_number(text) {
+                Ok(number) => Ok(Operand::Number(number)),
+                Err(message) => Err(self.abandon(open, token, token.span, message)),
+            },
+            TokenKind::Junk(Junk::MissingArgument | Junk::NestedArgument) => {
+                let message = junk_message(self.sources, token, self.facts.args.len());
+                Err(self.abandon(open, token, token.span, message))
+            }
+            _ => {
+                let found = self.describe(token);
+                let message = format!("expected a name, a string or a number in a condition, found {found}");
+                Err(self.abandon(open, token, token.span, message))
+            }
+        }
+    }
+
+    /// Reports a mistake in a condition and drops the whole conditional.
+    fn abandon(&mut self, open: Token, last: Token, span: Span, message: impl Into<String>) -> Token {
+        let reported = if last.kind == TokenKind::Junk(Junk::Reported) {
+            last
+        } else {
+            self.report(Code::Conditional, span, message)
+        };
+        let mut depth = usize::from(last.kind == TokenKind::Op(Op::CondOpen)) + 1;
+        let mut token = last;
+        loop {
+            if token.kind == TokenKind::End {
+                break;
+            }
+            if token.kind == TokenKind::Op(Op::CondClose) {
+                depth -= 1;
+                if depth == 0 {
+                    break;
+                }
+            }
+            token = self.next_raw();
+            if token.kind == TokenKind::Op(Op::CondOpen) {
+                depth += 1;
+            }
+        }
+        Token { span: open.span.to(reported.span), ..reported }
+    }
+
+    /// Drops tokens up to the end of the branch, and says which mark ended it.
+    fn skip_branch(&mut self, open: Span, in_else: bool) -> Result<Op, Token> {
+        let mut depth = 0_usize;
+        loop {
+            let token = self.next_raw();
+            match token.kind {
+                TokenKind::End => {
+                    return Err(self.report(
+                        Code::Conditional,
+                        open,
+                        "conditional '%(' is not closed by '%)'",
+                    ));
+                }
+                TokenKind::Op(Op::CondOpen) => depth += 1,
+                TokenKind::Op(Op::CondClose) if depth > 0 => depth -= 1,
+                TokenKind::Op(Op::CondClose) => return Ok(Op::CondClose),
+                TokenKind::Op(Op::CondElse) if depth == 0 && in_else => {
+                    let reported = self.report(Code::Conditional, token.span, "second '%:' in a conditional");
+                    self.skip_branch(open, false)?;
+                    return Err(reported);
+                }
+                TokenKind::Op(Op::CondElse) if depth == 0 => return Ok(Op::CondElse),
+                _ => {}
+            }
+        }
+    }
+
+    /// The next token with macros expanded.
+    fn next_expanded(&mut self) -> Token {
+        loop {
+            let token = self.next_raw();
+            if token.kind != TokenKind::AtWord {
+                return token;
+            }
+            let name: Name = self.sources.text(token.span).trim_start_matches('@').into();
+            let result = if &*name == "define" {
+                self.define(token)
+            } else if let Some((definition, bindings)) = self.find_macro(&name) {
+                self.expand(token, &name, definition, bindings)
+            } else {
+                return token;
+            };
+            if let Err(reported) = result {
+                return reported;
+            }
+        }
+    }
+
+    /// The next token as it stands; bodies that are read to their end are left.
+    fn next_raw(&mut self) -> Token {
+        loop {
+            if let Some(token) = self.next_here() {
+                return token;
+            }
+            self.stack.pop();
+        }
+    }
+
+    /// The next token of the innermost body, if there is one. The text itself ends in an end token, for ever.
+    fn next_here(&mut self) -> Option<Token> {
+        let Some(activation) = self.stack.last_mut() else {
+            let token = self.input[self.pos.min(self.input.len() - 1)];
+            self.pos += 1;
+            return Some(token);
+        };
+        let token = activation.tokens.get(activation.cursor).copied();
+        activation.cursor += 1;
+        token
+    }
+
+    /// After `@define`.
+    fn define(&mut self, at: Token) -> Result<(), Token> {
+        if !self.stack.is_empty() {
+            return Err(self.report(Code::Macro, at.span, "'@define' inside a macro"));
+        }
+        let name_token = self.next_raw();
+        let name: Name = self.sources.text(name_token.span).into();
+        if name_token.kind != TokenKind::Ident {
+            return Err(self.expected(Code::Macro, "a macro name", name_token));
+        }
+        let mut params = Vec::new();
+        let mut token = self.next_raw();
+        if token.kind == TokenKind::Op(Op::OpenParen) {
+            loop {
+                let param = self.next_raw();
+                if param.kind != TokenKind::Ident {
+                    return Err(self.expected(Code::Macro, "a parameter name", param));
+                }
+                params.push(self.sources.text(param.span).into());
+                let separator = self.next_raw();
+                match separator.kind {
+                    TokenKind::Op(Op::Comma) => {}
+                    TokenKind::Op(Op::CloseParen) => break,
+                    _ => return Err(self.expected(Code::Macro, "',' or ')'", separator)),
+                }
+            }
+            token = self.next_raw();
+        }
+        if token.kind != TokenKind::Op(Op::CondOpen) {
+            return Err(self.expected(Code::Macro, "'%(' before the macro's body", token));
+        }
+        let mut body = Vec::new();
+        let mut depth = 0_usize;
+        loop {
+            let token = self.next_raw();
+            match token.kind {
+                TokenKind::End => {
+                    return Err(self.report(Code::Macro, name_token.span, "macro is not closed by '%)'"));
+                }
+                TokenKind::Op(Op::CondOpen) => depth += 1,
+                TokenKind::Op(Op::CondClose) if depth > 0 => depth -= 1,
+                TokenKind::Op(Op::CondClose) => break,
+                _ => {}
+            }
+            body.push(token);
+        }
+        if &*name == "define" {
+            return Err(self.report(Code::Macro, name_token.span, "'@define' cannot be redefined"));
+        }
+        if let Some(first) = self.local.get(&name) {
+            let first = first.span;
+            self.sink.push(
+                Diagnostic::error(Code::Macro, name_token.span, format!("macro '@{name}' is defined twice"))
+                    .label(first, "first defined here"),
+            );
+            return Ok(());
+        }
+        if AT_WORDS.contains(&&*name) {
+            self.sink.push(Diagnostic::warning(
+                Code::Macro,
+                name_token.span,
+                format!("macro hides the operator '@{name}'"),
+            ));
+        }
+        let definition = Macro { params, body: body.into(), span: name_token.span, library: false };
+        self.local.insert(name, Arc::new(definition));
+        Ok(())
+    }
+
+    /// What `@name` stands for here: a parameter, a macro of this file, a macro of the library.
+    fn find_macro(&self, name: &Name) -> Option<(Arc<Macro>, Option<Argument>)> {
+        let here = self.stack.last();
+        if let Some(argument) = here.and_then(|here| here.bindings.get(name)) {
+            let stand_in = Macro {
+                params: Vec::new(),
+                body: argument.tokens.clone(),
+                span: Span::new(FileId(0), 0, 0),
+                library: argument.library,
+            };
+            return Some((Arc::new(stand_in), Some(argument.clone())));
+        }
+        let local = if here.is_some_and(|here| here.library) { None } else { self.local.get(name) };
+        Some((local.or_else(|| self.library.table.get(name))?.clone(), None))
+    }
+
+    /// A use of a macro: reads its arguments and starts reading its body.
+    fn expand(
+        &mut self,
+        at: Token,
+        name: &Name,
+        definition: Arc<Macro>,
+        argument: Option<Argument>,
+    ) -> Result<(), Token> {
+        if self.stack.len() >= MAX_NESTING {
+            self.stack.clear();
+            return Err(self.report(Code::Macro, at.span, format!("macro '@{name}' expands without end")));
+        }
+        self.expanded += definition.body.len() + 1;
+        if self.expanded > MAX_EXPANSION {
+            self.stack.clear();
+            self.conditionals.clear();
+            self.pos = self.input.len() - 1;
+            return Err(self.report(Code::Macro, at.span, "macros expand to too much text"));
+        }
+        if let Some(argument) = argument {
+            self.stack.push(Activation {
+                tokens: argument.tokens,
+                cursor: 0,
+                bindings: argument.bindings,
+                library: argument.library,
+            });
+            return Ok(());
+        }
+        let bindings = if definition.params.is_empty() {
+            Arc::new(BTreeMap::new())
+        } else {
+            Arc::new(self.arguments(at, name, &definition)?)
+        };
+        let tokens = self.copy_body(&definition, at.span);
+        self.stack.push(Activation { tokens, cursor: 0, bindings, library: definition.library });
+        Ok(())
+    }
+
+    /// `(a, b)` after the name of a macro that takes parameters.
+    fn arguments(
+        &mut self,
+        at: Token,
+        name: &Name,
+        definition: &Macro,
+    ) -> Result<BTreeMap<Name, Argument>, Token> {
+        let count = definition.params.len();
+        let (bindings, library) = match self.stack.last() {
+            Some(here) => (here.bindings.clone(), here.library),
+            None => (Arc::new(BTreeMap::new()), false),
+        };
+        let wrong = |found: &str| format!("macro '@{name}' takes {count} argument{}, {found}", plural(count));
+        let before = (self.stack.last().map_or(0, |here| here.cursor), self.pos);
+        let open = self.next_here();
+        if open.map(|token| token.kind) != Some(TokenKind::Op(Op::OpenParen)) {
+            // Leave what was found to whoever reads on.
+            match self.stack.last_mut() {
+                Some(here) => here.cursor = before.0,
+                None => self.pos = before.1,
+            }
+            return Err(self.report(Code::Macro, at.span, wrong("found none")));
+        }
+        let mut given: Vec<Vec<Token>> = vec![Vec::new()];
+        let mut depth = 0_usize;
+        loop {
+            let Some(token) = self.next_here().filter(|token| token.kind != TokenKind::End) else {
+                return Err(self.report(
+                    Code::Macro,
+                    at.span,
+                    format!("arguments of macro '@{name}' are not closed by ')'"),
+                ));
+            };
+            match token.kind {
+                TokenKind::Op(Op::OpenParen | Op::OpenBracket) => depth += 1,
+                TokenKind::Op(Op::CloseParen | Op::CloseBracket) if depth > 0 => depth -= 1,
+                TokenKind::Op(Op::CloseParen) => break,
+                TokenKind::Op(Op::Comma) if depth == 0 => {
+                    given.push(Vec::new());
+                    continue;
+                }
+                _ => {}
+            }
+            if let Some(last) = given.last_mut() {
+                last.push(token);
+            }
+        }
+        if given.len() != count {
+            let message = wrong(&format!("found {}", given.len()));
+            self.sink.push(
+                Diagnostic::error(Code::Macro, at.span, message).label(definition.span, "defined here"),
+            );
+            return Err(Token { kind: TokenKind::Junk(Junk::Reported), ..at });
+        }
+        let arguments = given.into_iter().map(|tokens| Argument {
+            tokens: tokens.into(),
+            bindings: bindings.clone(),
+            library,
+        });
+        Ok(definition.params.iter().cloned().zip(arguments).collect())
+    }
+
+    /// The body under a text of its own that came from the use.
+    fn copy_body(&mut self, definition: &Macro, origin: Span) -> Arc<[Token]> {
+        let body = &definition.body;
+        let (Some(first), Some(last)) = (body.first(), body.last()) else { return body.clone() };
+        let source = first.span.file;
+        if body.iter().any(|token| token.span.file != source) {
+            return body.clone();
+        }
+        let file = self.sources.file(source);
+        let text = file.text.clone();
+        let (start, end) = (first.span.start as usize, last.span.end as usize);
+        let start = text.get(..start).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+        let end =
+            text.get(end..).and_then(|after| after.find('\n')).map_or(text.len(), |newline| end + newline);
+        self.copied += end - start;
+        if self.copied > MAX_COPIED {
+            return body.clone();
+        }
+        let (name, line) = (file.name.clone(), file.line_column(start as u32).line);
+        let copy = self.sources.add_piece(name, &text[start..end], Some(origin), line);
+        let moved =
+            |span: Span| Span { file: copy, start: span.start - start as u32, end: span.end - start as u32 };
+        body.iter().map(|token| Token { span: moved(token.span), ..*token }).collect()
+    }
+
+    fn expected(&mut self, code: Code, what: &str, found: Token) -> Token {
+        let found_text = self.describe(found);
+        // What was found may be the start of something sound: read it again.
+        if self.stack.is_empty() {
+            self.pos -= 1;
+        }
+        self.report(code, found.span, format!("expected {what}, found {found_text}"))
+    }
+
+    fn describe(&self, token: Token) -> String {
+        match token.kind {
+            TokenKind::End => "end of file".to_owned(),
+            _ => format!("'{}'", self.sources.text(token.span)),
+        }
+    }
+
+    fn report(&mut self, code: Code, span: Span, message: impl Into<String>) -> Token {
+        self.sink.push(Diagnostic::error(code, span, message));
+        Token { kind: TokenKind::Junk(Junk::Reported), span, spaced: true }
+    }
+}
+
+/// What is wrong with a junk token.
+pub(super) fn junk_message(sources: &SourceMap, token: Token, args: usize) -> String {
+    let text = sources.text(token.span);
+    let TokenKind::Junk(junk) = token.kind else { return String::new() };
+    match junk {
+        Junk::UnclosedString => "string is not closed on its line".to_owned(),
+        Junk::UnclosedEmbedded => "embedded code '%{' is not closed by '%}'".to_owned(),
+        Junk::MissingArgument => match args {
+            0 => format!("script argument {text} is missing: no arguments were given"),
+            _ => format!(
+                "script argument {text} is missing: {args} argument{} given",
+                if args == 1 { " was" } else { "s were" }
+            ),
+        },
+        Junk::NestedArgument => format!("{text} inside a script argument"),
+        Junk::Character => {
+            format!("character {} has no meaning here", format_args!("'{}'", text.escape_debug()))
+        }
+        Junk::Reported => String::new(),
+    }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
