@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 /// What a format is made of, in order. Two adjacent [`Part::Text`] are legal.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Part {
     /// Printed as it is: bytes, since scripts may say `"\xff"`.
     Text(Vec<u8>),
@@ -12,7 +12,7 @@ pub enum Part {
 }
 
 /// One `%…` directive (`stapfuncs`, "printf").
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Conversion {
     /// What is printed.
     pub kind: ConversionKind,
@@ -33,7 +33,7 @@ pub struct Conversion {
 }
 
 /// A width or a precision.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Size {
     /// Written in the format.
     Fixed(u32),
@@ -42,7 +42,7 @@ pub enum Size {
 }
 
 /// The conversion letters.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ConversionKind {
     /// `%d`, `%i`.
     Signed,

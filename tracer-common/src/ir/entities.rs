@@ -112,6 +112,30 @@ impl From<i64> for LongOp {
     }
 }
 
+impl From<StrVar> for StrOp {
+    fn from(var: StrVar) -> StrOp {
+        StrOp::Var(var)
+    }
+}
+
+impl From<StringId> for StrOp {
+    fn from(id: StringId) -> StrOp {
+        StrOp::Lit(id)
+    }
+}
+
+impl From<LongOp> for Arg {
+    fn from(op: LongOp) -> Arg {
+        Arg::Long(op)
+    }
+}
+
+impl From<StrOp> for Arg {
+    fn from(op: StrOp) -> Arg {
+        Arg::Str(op)
+    }
+}
+
 impl From<Dest> for Arg {
     fn from(dest: Dest) -> Arg {
         match dest {

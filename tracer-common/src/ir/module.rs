@@ -31,7 +31,7 @@ pub enum ContextKind {
 }
 
 /// A place in a source text, for messages.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Place {
     /// Index of the text in the session's source map.
     pub file: u32,
