@@ -1,1 +1,3 @@
-//! Being built.
+//! The command line.
+
+pub mod args;

@@ -1,0 +1,205 @@
+//! The command line: what was typed, and what it means.
+//!
+//! Options are SystemTap's where it has them (`stap(1)`), so that people's fingers keep working.
+//!
+//! **Not here:** doing anything about it (`driver`).
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Parser};
+use tracer_common::limits::Limits;
+
+use crate::session::{Pass, Script, Session, Target};
+
+/// Runs SystemTap scripts on eBPF: no compiler, no kernel headers, no module.
+#[derive(Parser, Debug)]
+#[command(name = "tracer", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = "Examples:\n  tracer -e 'probe vfs.read { n++ } global n' -c 'cat /etc/passwd'\n  \
+    tracer script.stp arg1 arg2\n  tracer -L 'process(\"/bin/ls\").function(\"main\")'")]
+pub struct Typed {
+    /// The script's text
+    #[arg(short = 'e', value_name = "SCRIPT")]
+    script: Option<String>,
+    /// One more script text beside the script
+    #[arg(short = 'E', value_name = "SCRIPT", action = ArgAction::Append)]
+    additional: Vec<String>,
+    /// Start the command when the probes are armed, end with it; target() is its process
+    #[arg(short = 'c', value_name = "COMMAND", conflicts_with = "pid")]
+    command: Option<String>,
+    /// Set target() to the process, end with it
+    #[arg(short = 'x', value_name = "PID")]
+    pid: Option<u32>,
+    /// Stop after pass 1 to 5 and print what it made
+    #[arg(short = 'p', value_name = "PASS", value_parser = clap::value_parser!(u8).range(1..=5))]
+    pass: Option<u8>,
+    /// List the probe points that match
+    #[arg(short = 'l', value_name = "PROBE", conflicts_with_all = ["script", "list_vars"])]
+    list: Option<String>,
+    /// List the probe points that match, with their variables
+    #[arg(short = 'L', value_name = "PROBE", conflicts_with = "script")]
+    list_vars: Option<String>,
+    /// Say more; may be repeated
+    #[arg(short = 'v', action = ArgAction::Count)]
+    verbose: u8,
+    /// Write the output to a file
+    #[arg(short = 'o', value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// End after so many seconds
+    #[arg(short = 'T', value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// Set a limit: MAXSTRINGLEN, MAXMAPENTRIES, MAXACTION, MAXERRORS …
+    #[arg(short = 'D', value_name = "NAME=VALUE", action = ArgAction::Append)]
+    define: Vec<String>,
+    /// Set a global variable
+    #[arg(short = 'G', value_name = "NAME=VALUE", action = ArgAction::Append)]
+    global: Vec<String>,
+    /// Guru mode: allow writing to target variables
+    #[arg(short = 'g')]
+    guru: bool,
+    /// Look for tapsets in this directory too
+    #[arg(short = 'I', value_name = "DIR", action = ArgAction::Append)]
+    include: Vec<PathBuf>,
+    /// No warnings
+    #[arg(short = 'w')]
+    no_warnings: bool,
+    /// Warnings are errors
+    #[arg(short = 'W')]
+    warnings_are_errors: bool,
+    /// Size of the record buffer in megabytes
+    #[arg(short = 's', value_name = "MEGABYTES", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    buffer: Option<u32>,
+    /// Report timings and counters at the end
+    #[arg(short = 't')]
+    timing: bool,
+    /// Exit with 1 when anything was lost, skipped or cut
+    #[arg(long)]
+    strict: bool,
+    /// Give target variables that cannot be resolved the value 0
+    #[arg(long)]
+    skip_badvars: bool,
+    /// Colours in messages
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, default_missing_value = "always",
+          value_parser = ["auto", "always", "never"], default_value = "auto")]
+    color: String,
+    /// Accepted and ignored: the runtime is always eBPF
+    #[arg(long)]
+    bpf: bool,
+    /// The script's file (`-` is standard input), then the script's arguments
+    #[arg(value_name = "FILE ARGS", trailing_var_arg = true, allow_hyphen_values = false)]
+    rest: Vec<String>,
+}
+
+/// Default size of the record buffer.
+const BUFFER: u32 = 4 << 20;
+
+impl Typed {
+    /// What was typed, as a session; `Err` is a sentence for the user.
+    pub fn session(self) -> Result<Session, String> {
+        let mut rest = self.rest.into_iter();
+        let script = if let Some(pattern) = self.list {
+            Script::Listing { pattern, variables: false }
+        } else if let Some(pattern) = self.list_vars {
+            Script::Listing { pattern, variables: true }
+        } else if let Some(text) = self.script {
+            Script::Text(text)
+        } else {
+            match rest.next().as_deref() {
+                Some("-") => Script::Stdin,
+                Some(path) => Script::File(PathBuf::from(path)),
+                None => return Err("no script: give a file, or its text with -e (--help shows more)".into()),
+            }
+        };
+        let mut limits = Limits::STAP;
+        for define in &self.define {
+            let (name, value) = split(define, "-D")?;
+            let value = value.parse().map_err(|_| format!("-D {define}: {value} is not a number"))?;
+            limits.set(name, value).map_err(|why| format!("-D {define}: {why}"))?;
+        }
+        let mut globals = Vec::new();
+        for global in &self.global {
+            let (name, value) = split(global, "-G")?;
+            globals.push((name.to_owned(), value.to_owned()));
+        }
+        let target = match (self.command, self.pid) {
+            (Some(command), _) => Target::Command(command),
+            (None, Some(pid)) => Target::Process(pid),
+            (None, None) => Target::None,
+        };
+        Ok(Session {
+            script,
+            additional: self.additional,
+            args: rest.collect(),
+            last_pass: match self.pass {
+                Some(1) => Pass::Parse,
+                Some(2) => Pass::Elaborate,
+                Some(3) => Pass::Translate,
+                Some(4) => Pass::Compile,
+                _ => Pass::Run,
+            },
+            target,
+            guru: self.guru,
+            globals,
+            limits,
+            tapset_dirs: self.include,
+            output: self.output,
+            timeout: self.timeout.map(Duration::from_secs),
+            verbose: self.verbose,
+            no_warnings: self.no_warnings,
+            strict_warnings: self.warnings_are_errors,
+            strict: self.strict,
+            buffer: self.buffer.map_or(BUFFER, |megabytes| megabytes.next_power_of_two() << 20),
+            timing: self.timing,
+            skip_badvars: self.skip_badvars,
+            color: match self.color.as_str() {
+                "always" => true,
+                "never" => false,
+                _ => std::io::stderr().is_terminal(),
+            },
+        })
+    }
+}
+
+fn split<'a>(text: &'a str, option: &str) -> Result<(&'a str, &'a str), String> {
+    text.split_once('=').ok_or_else(|| format!("{option} {text}: expected NAME=VALUE"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(args: &[&str]) -> Result<Session, String> {
+        let typed = Typed::try_parse_from(std::iter::once(&"tracer").chain(args)).map_err(|e| e.to_string())?;
+        typed.session()
+    }
+
+    #[test]
+    fn options_end_where_the_script_begins() {
+        let session = session(&["-v", "x.stp", "-n", "5"]).expect("a file and its arguments");
+        assert_eq!(session.script, Script::File("x.stp".into()));
+        assert_eq!(session.args, ["-n", "5"]);
+        assert_eq!(session.verbose, 1);
+    }
+
+    #[test]
+    fn with_e_all_the_rest_are_arguments() {
+        let session = session(&["-e", "probe begin {}", "a", "b"]).expect("text and arguments");
+        assert_eq!(session.script, Script::Text("probe begin {}".into()));
+        assert_eq!(session.args, ["a", "b"]);
+    }
+
+    #[test]
+    fn passes_stick_to_their_letter() {
+        assert_eq!(session(&["-p2", "-e", "x"]).expect("p2").last_pass, Pass::Elaborate);
+        assert!(session(&["-p6", "-e", "x"]).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_is_said() {
+        assert!(session(&[]).expect_err("no script").contains("no script"));
+        assert!(session(&["-D", "MAXACTION", "x"]).expect_err("no value").contains("NAME=VALUE"));
+        assert!(session(&["-D", "FOO=1", "x"]).expect_err("no such limit").contains("unknown limit FOO"));
+        assert!(session(&["-x", "1", "-c", "true", "-e", ""]).is_err());
+    }
+}
