@@ -1,0 +1,180 @@
+//! What the code is generated for: an architecture's register layout and a kernel's features, as plain data.
+//!
+//! The run half fills a [`Target`] by *trying* each feature on the running kernel; nothing here or in the code
+//! generator compares versions. The presets name a kernel release only to say which features it has, so that code
+//! for any supported kernel can be generated and tested anywhere.
+//!
+//! To add a feature: a row in `features!`, a probe in `tracer::sys::features`, a use in `codegen`.
+//!
+//! **Not here:** attach decisions (`tracer::run::attach`), which read the same features.
+
+/// Everything about the kernel and the machine that code generation depends on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// The machine.
+    pub arch: Arch,
+    /// What the kernel can do.
+    pub features: Features,
+    /// Number of possible CPUs (`/sys/devices/system/cpu/possible`): rows of a per-CPU value.
+    pub cpus: u32,
+    /// Bytes of a page.
+    pub page_size: u32,
+    /// Bytes of the ring buffer for records: a power of two, a multiple of the page size.
+    pub ring_size: u32,
+    /// Scratch slots for each CPU: how deep programs that need scratch memory may preempt or interrupt each other.
+    pub scratch_slots: u32,
+}
+
+/// An architecture.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Arch {
+    /// x86-64.
+    X86_64,
+}
+
+impl Arch {
+    /// Offset in `struct pt_regs` of a register by its DWARF number.
+    pub fn register_offset(self, dwarf: u8) -> Option<i16> {
+        match self {
+            // rax rdx rcx rbx rsi rdi rbp rsp r8..r15 rip, in the order of the psABI's DWARF numbers.
+            Arch::X86_64 => [80, 96, 88, 40, 104, 112, 32, 152, 72, 64, 56, 48, 24, 16, 8, 0, 128]
+                .get(dwarf as usize)
+                .copied(),
+        }
+    }
+
+    /// Bytes of `struct pt_regs`.
+    pub fn registers_size(self) -> u32 {
+        match self {
+            Arch::X86_64 => 168,
+        }
+    }
+}
+
+macro_rules! features {
+    ($($(#[$doc:meta])* $name:ident: $first:literal,)*) => {
+        /// What a kernel can do; each found by trying. The comments name the first release that has it.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub struct Features { $($(#[$doc])* pub $name: bool,)* }
+        impl Features {
+            /// No optional feature: Linux 5.8 without BTF.
+            pub const NONE: Features = Features { $($name: false,)* };
+            /// Names and values, for `-v` and for tests.
+            pub fn list(&self) -> impl Iterator<Item = (&'static str, bool)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+            /// Sets a feature by name; false if there is no such feature.
+            pub fn set(&mut self, name: &str, value: bool) -> bool {
+                match name {
+                    $(stringify!($name) => self.$name = value,)*
+                    _ => return false,
+                }
+                true
+            }
+            /// The features of a mainline release `major * 100 + minor`: for presets and tests only.
+            const fn of_release(release: u32) -> Features { Features { $($name: release >= $first,)* } }
+        }
+    };
+}
+
+features! {
+    /// `bpf_get_attach_cookie` in kprobe, uprobe and perf event programs (5.15).
+    attach_cookie: 515,
+    /// `bpf_get_attach_cookie` in fentry and fexit programs (5.19).
+    attach_cookie_tracing: 519,
+    /// `bpf_get_attach_cookie` in raw tracepoint programs (6.10).
+    attach_cookie_raw_tracepoint: 610,
+    /// `bpf_get_func_ip` in kprobe programs (5.15).
+    get_func_ip: 515,
+    /// Ring buffer maps (5.8).
+    ringbuf: 508,
+    /// `bpf_probe_read_kernel` and `bpf_probe_read_user` (5.5).
+    probe_read_kernel: 505,
+    /// Atomic and, or, xor, xchg, cmpxchg and the fetching forms (5.12).
+    atomics_fetch: 512,
+    /// `bpf_for_each_map_elem` (5.13).
+    for_each_map_elem: 513,
+    /// `bpf_snprintf` (5.13).
+    snprintf: 513,
+    /// `bpf_loop` (5.17).
+    bpf_loop: 517,
+    /// `bpf_map_lookup_percpu_elem` (5.19).
+    lookup_percpu_elem: 519,
+    /// Open-coded number iterators, `bpf_iter_num_new` and so on (6.4).
+    iter_num: 604,
+    /// Instruction set v4: sign-extending loads and moves, signed division, byte swaps (6.6).
+    isa_v4: 606,
+    /// `may_goto` (6.9).
+    may_goto: 609,
+    /// Attach type `BPF_TRACE_UPROBE_MULTI` (6.6).
+    uprobe_multi: 606,
+    /// Attach type `BPF_TRACE_UPROBE_SESSION` (6.13).
+    uprobe_session: 613,
+    /// Attach type `BPF_TRACE_KPROBE_MULTI` (5.18, and kprobes on ftrace configured).
+    kprobe_multi: 518,
+    /// Attach type `BPF_TRACE_KPROBE_SESSION` (6.10).
+    kprobe_session: 610,
+    /// kprobe programs can be attached at all.
+    kprobe: 401,
+    /// fentry and fexit programs (5.5).
+    fentry: 505,
+    /// `bpf_copy_from_user` in sleepable uprobe programs (5.10; in uprobes 6.0).
+    copy_from_user: 600,
+}
+
+impl Target {
+    /// A target with a release's features, for presets and tests.
+    const fn of_release(release: u32) -> Target {
+        Target {
+            arch: Arch::X86_64,
+            features: Features::of_release(release),
+            cpus: 2,
+            page_size: 4096,
+            ring_size: 8 << 20,
+            scratch_slots: 4,
+        }
+    }
+
+    /// Debian bullseye's kernel, our floor.
+    pub const LINUX_5_10: Target = Target::of_release(510);
+    /// Debian bookworm's kernel.
+    pub const LINUX_6_1: Target = Target::of_release(601);
+    /// Debian trixie's kernel.
+    pub const LINUX_6_12: Target = Target::of_release(612);
+    /// A kernel with everything we know of.
+    pub const LINUX_6_18: Target = Target::of_release(618);
+
+    /// A preset by its release, as test files name it.
+    pub fn preset(release: &str) -> Option<Target> {
+        match release {
+            "5.10" => Some(Target::LINUX_5_10),
+            "6.1" => Some(Target::LINUX_6_1),
+            "6.12" => Some(Target::LINUX_6_12),
+            "6.18" => Some(Target::LINUX_6_18),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_grow() {
+        let all = [Target::LINUX_5_10, Target::LINUX_6_1, Target::LINUX_6_12, Target::LINUX_6_18];
+        for pair in all.windows(2) {
+            for ((name, older), (_, newer)) in pair[0].features.list().zip(pair[1].features.list()) {
+                assert!(!older || newer, "{name} must not go away");
+            }
+        }
+        assert!(!Target::LINUX_5_10.features.atomics_fetch && Target::LINUX_6_1.features.atomics_fetch);
+    }
+
+    #[test]
+    fn registers_by_dwarf_number() {
+        assert_eq!(Arch::X86_64.register_offset(5), Some(112), "rdi");
+        assert_eq!(Arch::X86_64.register_offset(16), Some(128), "rip");
+        assert_eq!(Arch::X86_64.register_offset(17), None);
+    }
+}
