@@ -170,7 +170,8 @@ mod tests {
     use super::*;
 
     fn session(args: &[&str]) -> Result<Session, String> {
-        let typed = Typed::try_parse_from(std::iter::once(&"tracer").chain(args)).map_err(|e| e.to_string())?;
+        let typed =
+            Typed::try_parse_from(std::iter::once(&"tracer").chain(args)).map_err(|e| e.to_string())?;
         typed.session()
     }
 

@@ -36,4 +36,6 @@ codes! {
     Unclosed = "unclosed";
     /// `@word` is neither an operator nor a macro.
     UnknownOperator = "unknown-operator";
+    /// Legal, but this version cannot do it.
+    Unsupported = "unsupported";
 }

@@ -1,1 +1,304 @@
-//! Being built.
+//! Pass 3: the typed program to IR functions, records, programs and sites.
+//!
+//! ```text
+//! sema::Program -> usage (shared, ordered, locks) -> capacity (strings)
+//!               -> for each probe: body -> stmt -> expr -> place, access    kernel or user domain
+//!                                   late: records and their continuations
+//!                                   entry: values saved at the entry of a return probe
+//!               -> ir::Module + Manifest, verified
+//! ```
+//!
+//! Invariants: what a kernel handler cannot do is moved to a continuation or refused with a diagnostic, never dropped.
+//! The result passes `ir::verify`; a violation is a bug of this room.
+//!
+//! **Not here:** what the script means (`sema`), machine code (`tracer_ebpf`).
+
+mod access;
+mod body;
+mod capacity;
+mod entry;
+mod expr;
+mod late;
+mod place;
+mod stmt;
+mod usage;
+mod walk;
+
+use std::collections::BTreeMap;
+
+use tracer_common::ir::ModuleBuilder;
+use tracer_common::ir::{self, ContextKind, Domain, FuncId, Init, PlaceId, Ty as IrTy, When};
+use tracer_common::limits::Limits;
+use tracer_common::manifest::{Manifest, Program as KernelProgram, ProgramKind};
+
+use crate::diagnostics::Sink;
+use crate::sema::program::{self as hir, FunctionId, GlobalTy, Local, Probe, Program, Stmt, Trigger, Ty};
+use crate::source::{SourceMap, Span};
+use body::Body;
+use capacity::{Capacities, Owner};
+use usage::{Touches, Usage};
+
+/// What pass 3 makes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lowered {
+    /// All code.
+    pub module: ir::Module,
+    /// Where it is attached.
+    pub manifest: Manifest,
+}
+
+/// Translates a program. Diagnostics go to the sink; the result is whole only when there are no errors among them.
+pub fn lower(program: &Program, limits: &Limits, sources: &SourceMap, sink: &mut Sink) -> Lowered {
+    let mut lower = Lower {
+        program,
+        limits: limits.clone(),
+        sources,
+        sink,
+        usage: Usage::new(program),
+        capacities: Capacities::infer(program, limits),
+        module: ModuleBuilder::new(limits.clone()),
+        instances: BTreeMap::new(),
+        pending: Vec::new(),
+        hidden: Vec::new(),
+        continuations: 0,
+        places: BTreeMap::new(),
+        manifest: Manifest { programs: Vec::new(), sites: program.sites.clone() },
+    };
+    lower.globals();
+    for (n, probe) in program.probes.iter().enumerate() {
+        lower.probe(n, probe);
+    }
+    while let Some((function, domain, id)) = lower.pending.pop() {
+        lower.function(function, domain, id);
+    }
+    Lowered { module: lower.module.finish(), manifest: lower.manifest }
+}
+
+/// The state of the pass.
+pub(crate) struct Lower<'p> {
+    program: &'p Program,
+    limits: Limits,
+    sources: &'p SourceMap,
+    sink: &'p mut Sink,
+    usage: Usage,
+    capacities: Capacities,
+    module: ModuleBuilder,
+    /// Script functions already asked for, by domain.
+    instances: BTreeMap<(FunctionId, bool), FuncId>,
+    /// Instances whose code is still to be made.
+    pending: Vec<(FunctionId, Domain, FuncId)>,
+    /// Arrays that the script does not see: values saved at entry.
+    hidden: Vec<ir::GlobalId>,
+    continuations: u32,
+    places: BTreeMap<Span, PlaceId>,
+    manifest: Manifest,
+}
+
+impl<'p> Lower<'p> {
+    fn globals(&mut self) {
+        for (n, global) in self.program.globals.iter().enumerate() {
+            let value = |ty: &Ty, capacity: u16| match ty {
+                Ty::Long => IrTy::Long,
+                Ty::Str => IrTy::Str(capacity),
+            };
+            let n32 = n as u32;
+            self.module.global(ir::Global {
+                name: global.name.to_string(),
+                keys: global
+                    .keys
+                    .iter()
+                    .enumerate()
+                    .map(|(k, ty)| match ty {
+                        Ty::Long => IrTy::Long,
+                        Ty::Str => IrTy::Str(self.capacities.key(n32, k)),
+                    })
+                    .collect(),
+                ty: match &global.ty {
+                    GlobalTy::Value(ty) => ir::GlobalTy::Value(value(ty, self.capacities.global(n32))),
+                    GlobalTy::Stats(fields) => ir::GlobalTy::Stats(*fields),
+                },
+                init: global.init.as_ref().map(|init| match init {
+                    hir::Literal::Long(value) => Init::Long(*value),
+                    hir::Literal::Str(text) => Init::Str(text.as_bytes().to_vec()),
+                }),
+                max_entries: global.size.unwrap_or(self.limits.map_entries),
+                wrap: global.wrap,
+                ordered: self.usage.ordered[n],
+                shared: self.usage.shared[n],
+                print_at_end: global.written && !global.read,
+            });
+        }
+    }
+
+    fn probe(&mut self, number: usize, probe: &'p Probe) {
+        match probe.trigger {
+            Trigger::Begin(order) => self.user_probe(number, probe, When::Begin(order)),
+            Trigger::End(order) => self.user_probe(number, probe, When::End(order)),
+            Trigger::Error(order) => self.user_probe(number, probe, When::Error(order)),
+            Trigger::Timer { period, randomize } => {
+                self.user_probe(number, probe, When::Timer { period, randomize });
+            }
+            Trigger::Never => self.user_probe(number, probe, When::Never),
+            Trigger::Kernel(kind) => self.kernel_probe(number, probe, kind),
+        }
+    }
+
+    fn user_probe(&mut self, number: usize, probe: &'p Probe, when: When) {
+        let mut body = Body::new(
+            self,
+            &format!("probe.{number}"),
+            Domain::User,
+            ContextKind::None,
+            Owner::Probe(number),
+        );
+        body.find_unread(&probe.body);
+        body.stmts(&probe.body);
+        let function = body.finish();
+        for site in &probe.sites {
+            self.module.handler(ir::UserHandler { when, function, site: *site });
+        }
+    }
+
+    fn kernel_probe(&mut self, number: usize, probe: &'p Probe, kind: ProgramKind) {
+        let saved = self.entry_probe(number, probe);
+        let locks = Touches::of(self.program, &probe.body).locks();
+        let mut body = Body::new(
+            self,
+            &format!("probe.{number}"),
+            Domain::Kernel,
+            context_of(kind),
+            Owner::Probe(number),
+        );
+        for global in locks {
+            body.f.lock(expr::global_id(global));
+        }
+        body.find_unread(&probe.body);
+        body.load_saved(probe, saved.as_ref());
+        body.stmts(&probe.body);
+        let function = body.finish();
+        self.program(function, kind, &probe.sites);
+    }
+
+    /// Names a kernel function as a program of the manifest.
+    fn program(&mut self, function: FuncId, kind: ProgramKind, sites: &[u32]) {
+        let name = format!("p{}", self.manifest.programs.len());
+        self.manifest.programs.push(KernelProgram {
+            name,
+            function,
+            kind,
+            sites: sites.to_vec(),
+            site_patches: Vec::new(),
+        });
+    }
+
+    /// The IR function of a script function in a domain; its code is made later.
+    pub(crate) fn instance(&mut self, function: FunctionId, domain: Domain) -> FuncId {
+        let key = (function, domain == Domain::Kernel);
+        if let Some(id) = self.instances.get(&key) {
+            return *id;
+        }
+        let name = format!("function.{}", self.program.functions[function.0 as usize].name);
+        let id = self.module.declare(&name);
+        self.instances.insert(key, id);
+        self.pending.push((function, domain, id));
+        id
+    }
+
+    fn function(&mut self, function: FunctionId, domain: Domain, id: FuncId) {
+        let number = function.0 as usize;
+        let declared = &self.program.functions[number];
+        let result = declared.result.map(|ty| match ty {
+            Ty::Long => IrTy::Long,
+            Ty::Str => IrTy::Str(self.capacities.result(function.0)),
+        });
+        let name = format!("function.{}", declared.name);
+        let mut body = Body::new(self, &name, domain, ContextKind::None, Owner::Function(number));
+        body.result = result;
+        for param in 0..declared.params {
+            let ty = body.local_type(hir::LocalId(param as u32));
+            let dest = body.f.param(ty);
+            body.locals[param] = Some(dest);
+        }
+        body.stmts(&declared.body);
+        body.finish_as(id);
+    }
+
+    /// Whether an instance returns something.
+    pub(crate) fn returns(&self, function: FuncId) -> bool {
+        self.instances
+            .iter()
+            .find(|(_, id)| **id == function)
+            .is_some_and(|((f, _), _)| self.program.functions[f.0 as usize].result.is_some())
+    }
+
+    pub(crate) fn global(&self, global: hir::GlobalId) -> ir::GlobalId {
+        expr::global_id(global)
+    }
+
+    fn locals_of(&self, owner: Owner) -> &'p [Local] {
+        match owner {
+            Owner::Function(n) => &self.program.functions[n].locals,
+            Owner::Probe(n) => &self.program.probes[n].locals,
+        }
+    }
+
+    fn body_of(&self, owner: Owner) -> &'p [Stmt] {
+        match owner {
+            Owner::Function(n) => &self.program.functions[n].body,
+            Owner::Probe(n) => &self.program.probes[n].body,
+        }
+    }
+
+    fn span_of(&self, owner: Owner) -> Span {
+        match owner {
+            Owner::Function(n) => self.program.functions[n].span,
+            Owner::Probe(n) => self.program.probes[n].span,
+        }
+    }
+
+    /// Interns a source place with its text: `operator '/' at t.stp:1:25`.
+    fn place(&mut self, span: Span) -> PlaceId {
+        if let Some(place) = self.places.get(&span) {
+            return *place;
+        }
+        let token = first_token(self.sources.text(span));
+        let kind = match token.chars().next() {
+            Some(c) if c.is_ascii_digit() => "number",
+            Some('"') => "string",
+            Some(c) if c.is_alphanumeric() || c == '_' || c == '$' || c == '@' => "identifier",
+            _ => "operator",
+        };
+        let text = format!("{kind} '{}' at {}", token.trim_matches('"'), self.sources.place(span));
+        let place = ir::Place { file: span.file.0, start: span.start, end: span.end, text };
+        let place = self.module.place(place);
+        self.places.insert(span, place);
+        place
+    }
+}
+
+/// What the context argument of a program is.
+fn context_of(kind: ProgramKind) -> ContextKind {
+    match kind {
+        ProgramKind::Uprobe | ProgramKind::Uretprobe | ProgramKind::Kprobe | ProgramKind::Kretprobe => {
+            ContextKind::Registers
+        }
+        ProgramKind::Fentry | ProgramKind::Fexit | ProgramKind::RawTracepoint => ContextKind::Words,
+        ProgramKind::PerfEvent => ContextKind::Perf,
+    }
+}
+
+/// The first token of a text, well enough for a message.
+fn first_token(text: &str) -> &str {
+    let text = text.trim_start();
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '$' || c == '@';
+    let Some(first) = text.chars().next() else { return "" };
+    if first == '"' {
+        return text[1..].find('"').map_or(text, |end| &text[..end + 2]);
+    }
+    let end = if word(first) {
+        text.find(|c| !word(c))
+    } else {
+        text.find(|c: char| word(c) || c.is_whitespace() || "();{}[]".contains(c)).map(|n| n.max(1))
+    };
+    &text[..end.unwrap_or(text.len())]
+}

@@ -1,0 +1,259 @@
+//! Lowering one body: the state that statements and expressions share.
+//!
+//! **Not here:** statements (`stmt`), expressions (`expr`), assignment (`place`), target variables (`access`), what
+//! moves to the user domain (`late`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracer_common::ir::FunctionBuilder;
+use tracer_common::ir::{
+    Arg, Block, ContextKind, Dest, Domain, FuncId, Inst, LongOp, RecordId, StrOp, StrVar, Ty as IrTy,
+};
+
+use crate::diagnostics::{Code, Diagnostic};
+use crate::lower::Lower;
+use crate::lower::capacity::Owner;
+use crate::lower::late::{self, LateLocal, Leaves};
+use crate::lower::walk;
+use crate::sema::program::{Expr, ExprKind, Local, LocalId, Place, Stmt, StmtKind, Ty};
+use crate::source::Span;
+
+/// Where `break` and `continue` go.
+#[derive(Clone, Copy)]
+pub(super) struct LoopTargets {
+    pub(super) after: Block,
+    pub(super) again: Block,
+}
+
+/// One function of the IR being made.
+pub(super) struct Body<'l, 'p> {
+    pub(super) lower: &'l mut Lower<'p>,
+    pub(super) f: FunctionBuilder,
+    pub(super) domain: Domain,
+    /// The probe or script function that the code comes from.
+    pub(super) owner: Owner,
+    /// Registers of the locals, made when first met.
+    pub(super) locals: Vec<Option<Dest>>,
+    /// Locals that are evaluated where they are printed.
+    pub(super) late_locals: BTreeMap<LocalId, LateLocal<'p>>,
+    /// In continuations: expressions whose values arrived in the record.
+    pub(super) leaves: Leaves,
+    pub(super) loops: Vec<LoopTargets>,
+    /// Values saved at entry, in return probes.
+    pub(super) saved: Vec<Dest>,
+    /// Locals that nobody reads.
+    pub(super) unread: BTreeSet<LocalId>,
+    /// In script functions: what is returned.
+    pub(super) result: Option<IrTy>,
+}
+
+impl<'l, 'p> Body<'l, 'p> {
+    pub(super) fn new(
+        lower: &'l mut Lower<'p>,
+        name: &str,
+        domain: Domain,
+        context: ContextKind,
+        owner: Owner,
+    ) -> Body<'l, 'p> {
+        let count = lower.locals_of(owner).len();
+        let place = lower.place(lower.span_of(owner));
+        Body {
+            lower,
+            f: FunctionBuilder::new(name, domain, context, place),
+            domain,
+            owner,
+            locals: vec![None; count],
+            late_locals: BTreeMap::new(),
+            leaves: Leaves::new(),
+            loops: Vec::new(),
+            saved: Vec::new(),
+            unread: BTreeSet::new(),
+            result: None,
+        }
+    }
+
+    pub(super) fn is_kernel(&self) -> bool {
+        self.domain == Domain::Kernel
+    }
+
+    /// Names the place of the instructions that follow.
+    pub(super) fn at(&mut self, span: Span) {
+        let place = self.lower.place(span);
+        self.f.at(place);
+    }
+
+    pub(super) fn push(&mut self, inst: Inst) {
+        self.f.push(inst);
+    }
+
+    pub(super) fn declared(&self, local: LocalId) -> &'p Local {
+        &self.lower.locals_of(self.owner)[local.0 as usize]
+    }
+
+    /// The IR type of a local.
+    pub(super) fn local_type(&self, local: LocalId) -> IrTy {
+        match self.declared(local).ty {
+            Ty::Long => IrTy::Long,
+            Ty::Str => IrTy::Str(self.lower.capacities.local(self.owner, local)),
+        }
+    }
+
+    /// The register of a local.
+    pub(super) fn local(&mut self, local: LocalId) -> Dest {
+        if let Some(dest) = self.locals[local.0 as usize] {
+            return dest;
+        }
+        let ty = self.local_type(local);
+        let dest = self.f.dest(ty);
+        self.locals[local.0 as usize] = Some(dest);
+        dest
+    }
+
+    pub(super) fn capacity(&self, expr: &Expr) -> u16 {
+        self.lower.capacities.expr(self.owner, expr)
+    }
+
+    /// A long in a register of its own, so that later steps cannot change it.
+    pub(super) fn kept_long(&mut self, expr: &'p Expr) -> LongOp {
+        match self.long(expr) {
+            LongOp::Imm(value) => LongOp::Imm(value),
+            value @ LongOp::Var(_) => {
+                let dest = self.f.long();
+                self.push(Inst::Copy { dest, value });
+                LongOp::Var(dest)
+            }
+        }
+    }
+
+    /// A string in a register of its own.
+    pub(super) fn kept_string(&mut self, expr: &'p Expr) -> StrOp {
+        match self.string(expr) {
+            StrOp::Var(var) if self.is_local(var) => {
+                let dest = self.f.string(self.f.capacity(var));
+                self.push(Inst::StrCopy { dest, value: StrOp::Var(var) });
+                StrOp::Var(dest)
+            }
+            value => value,
+        }
+    }
+
+    fn is_local(&self, var: StrVar) -> bool {
+        self.locals.contains(&Some(Dest::Str(var)))
+    }
+
+    /// Sends a record.
+    pub(super) fn emit(&mut self, record: RecordId, values: Vec<Arg>) {
+        self.push(Inst::Emit { record, values });
+    }
+
+    /// Reports that something has no form in this domain.
+    pub(super) fn unsupported(&mut self, span: Span, what: &str) {
+        let domain = if self.is_kernel() { "a kernel-domain" } else { "a user-domain" };
+        self.lower.sink.push(
+            Diagnostic::error(
+                Code::Unsupported,
+                span,
+                format!("{what} is not supported in {domain} handler yet"),
+            )
+            .hint(if self.is_kernel() {
+                "print it, or compute it in a timer or end probe: those run in the user domain"
+            } else {
+                "use it in a probe of the kernel domain"
+            }),
+        );
+    }
+
+    /// Whether a local is read or written outside a statement.
+    pub(super) fn is_used_outside(&self, local: LocalId, stmt: &Stmt) -> bool {
+        let uses = |body: &[Stmt]| {
+            let mut count = 0usize;
+            walk::exprs(body, &mut |e| {
+                if uses_local(e, local) {
+                    count += 1;
+                }
+            });
+            count
+        };
+        uses(self.lower.body_of(self.owner)) > uses(std::slice::from_ref(stmt))
+    }
+
+    /// Ends the function and hands it to the module.
+    pub(super) fn finish(mut self) -> FuncId {
+        self.end_function();
+        let function = self.f.finish();
+        self.lower.module.function(function)
+    }
+
+    /// The same for a function that was declared before.
+    pub(super) fn finish_as(mut self, id: FuncId) {
+        self.end_function();
+        let function = self.f.finish();
+        self.lower.module.define(id, function);
+    }
+
+    fn end_function(&mut self) {
+        self.f.set_result(self.result);
+        if !self.f.is_ended() {
+            let value = self.result.is_some().then(|| self.default_result());
+            self.f.ret(value);
+        }
+    }
+
+    /// Finds out which locals are never read, assignments to other such locals not counted.
+    pub(super) fn find_unread(&mut self, body: &'p [Stmt]) {
+        let count = self.locals.len();
+        let program = self.lower.program;
+        loop {
+            let mut read = BTreeSet::new();
+            let unread = &self.unread;
+            walk::stmts(body, &mut |stmt| {
+                if let StmtKind::Expr(Expr {
+                    kind: ExprKind::Assign { place: Place::Local(local), value },
+                    ..
+                }) = &stmt.kind
+                    && unread.contains(local)
+                    && late::is_quiet(program, value)
+                {
+                    return;
+                }
+                walk::stmt_exprs(stmt, &mut |e| reads(e, true, &mut read));
+            });
+            let now: BTreeSet<LocalId> =
+                (0..count as u32).map(LocalId).filter(|l| !read.contains(l)).collect();
+            if now == self.unread {
+                break;
+            }
+            self.unread = now;
+        }
+    }
+}
+
+/// Collects the locals whose values an expression takes. `top` says that its own value is dropped.
+fn reads(expr: &Expr, top: bool, read: &mut BTreeSet<LocalId>) {
+    match &expr.kind {
+        ExprKind::Local(local) => {
+            read.insert(*local);
+        }
+        ExprKind::Modify { place: Place::Local(local), .. }
+        | ExprKind::Append { place: Place::Local(local), .. }
+        | ExprKind::Crement { place: Place::Local(local), .. } => {
+            read.insert(*local);
+        }
+        ExprKind::Assign { place: Place::Local(local), .. } if !top => {
+            read.insert(*local);
+        }
+        _ => {}
+    }
+    walk::children(expr, &mut |child| reads(child, false, read));
+}
+
+fn uses_local(expr: &Expr, wanted: LocalId) -> bool {
+    match &expr.kind {
+        ExprKind::Local(local) => *local == wanted,
+        ExprKind::Assign { place, .. }
+        | ExprKind::Modify { place, .. }
+        | ExprKind::Append { place, .. }
+        | ExprKind::Crement { place, .. } => matches!(place, Place::Local(local) if *local == wanted),
+        _ => false,
+    }
+}

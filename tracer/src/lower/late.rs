@@ -1,0 +1,488 @@
+//! Late evaluation: what a kernel handler captures, and the continuation that does the rest.
+//!
+//! Output and everything that eBPF cannot do well is moved to the user domain by one rule. The *frontier* of an
+//! expression is the set of subexpressions that belong to the moment of the hit: registers, memory, context values,
+//! locals, globals. The kernel evaluates the frontier, in order, and sends it as a record; the continuation is the
+//! same expression lowered for the user domain, where each frontier expression stands for a parameter.
+//! A statement that has no kernel form (`foreach` with printing, `print(@hist_log(x))`) moves the same way; its
+//! globals are then read when the record arrives.
+//!
+//! **Not here:** lowering itself (`expr`, `stmt`), records on the wire (`tracer_common::record`).
+
+use std::collections::BTreeMap;
+
+use tracer_common::intrinsic::{Domains, Effect};
+use tracer_common::ir::{Arg, ContextKind, Dest, Domain, LongOp, Ty as IrTy};
+
+use crate::diagnostics::{Code, Diagnostic};
+use crate::lower::body::Body;
+use crate::lower::walk;
+use crate::sema::program::{
+    Expr, ExprKind, FunctionId, LocalId, Place, Program, Stmt, StmtKind, TargetValue, Ty,
+};
+
+/// What is moved.
+#[derive(Clone, Copy)]
+pub(super) enum Moved<'p> {
+    /// An expression, for its output.
+    Expr(&'p Expr),
+    /// A statement.
+    Stmt(&'p Stmt),
+}
+
+/// A frontier expression inside a continuation.
+#[derive(Clone, Debug)]
+pub(super) enum Leaf {
+    /// Its value.
+    Value(Dest),
+    /// The values of a variable list, each with its fault flag.
+    List(Vec<(LongOp, LongOp)>),
+    /// The values of a pretty-printed variable, in the order of its parts.
+    Parts(Vec<Arg>),
+}
+
+/// Frontier expressions by identity: the program is borrowed for the whole pass, so addresses are stable.
+pub(super) type Leaves = BTreeMap<usize, Leaf>;
+
+/// The identity of an expression.
+pub(super) fn key(expr: &Expr) -> usize {
+    std::ptr::from_ref(expr) as usize
+}
+
+/// Values captured so far, and which expression each belongs to.
+#[derive(Default)]
+pub(super) struct Captures {
+    values: Vec<Arg>,
+    types: Vec<IrTy>,
+    leaves: Vec<(usize, Shape)>,
+    locals: Vec<(LocalId, usize)>,
+}
+
+#[derive(Clone)]
+enum Shape {
+    Value(usize),
+    List(Vec<(usize, Option<usize>)>),
+    Parts(Vec<usize>),
+}
+
+/// The definition of a local that is evaluated late, its frontier captured where it was assigned.
+#[derive(Clone)]
+pub(super) struct LateLocal<'p> {
+    value: &'p Expr,
+    captured: Vec<(usize, Captured)>,
+}
+
+#[derive(Clone)]
+enum Captured {
+    Value(Arg, IrTy),
+    List(Vec<(LongOp, Option<LongOp>)>),
+    Parts(Vec<(Arg, IrTy)>),
+}
+
+impl Captures {
+    fn push(&mut self, value: Arg, ty: IrTy) -> usize {
+        self.values.push(value);
+        self.types.push(ty);
+        self.values.len() - 1
+    }
+
+    fn add(&mut self, leaf: usize, captured: Captured) {
+        let shape = match captured {
+            Captured::Value(value, ty) => Shape::Value(self.push(value, ty)),
+            Captured::List(list) => Shape::List(
+                list.into_iter()
+                    .map(|(value, flag)| {
+                        let value = self.push(Arg::Long(value), IrTy::Long);
+                        (value, flag.map(|f| self.push(Arg::Long(f), IrTy::Long)))
+                    })
+                    .collect(),
+            ),
+            Captured::Parts(parts) => {
+                Shape::Parts(parts.into_iter().map(|(value, ty)| self.push(value, ty)).collect())
+            }
+        };
+        self.leaves.push((leaf, shape));
+    }
+}
+
+/// Whether eBPF can compute an expression of a kernel handler.
+pub(super) fn evaluable(program: &Program, expr: &Expr) -> bool {
+    Judge { program, seen: Vec::new() }.expr(expr)
+}
+
+struct Judge<'p> {
+    program: &'p Program,
+    seen: Vec<FunctionId>,
+}
+
+impl Judge<'_> {
+    fn expr(&mut self, expr: &Expr) -> bool {
+        let itself = match &expr.kind {
+            ExprKind::Intrinsic { intrinsic, .. } => {
+                intrinsic.domains() != Domains::User || intrinsic.effect() == Effect::Output
+            }
+            // Output moves by itself; a string made by a format does not.
+            ExprKind::Print { to_string, .. } | ExprKind::Hist { to_string, .. } => return !to_string,
+            ExprKind::Match { .. } | ExprKind::Stat { .. } | ExprKind::Bucket { .. } => false,
+            ExprKind::Target(target) => matches!(target.value, TargetValue::Value(_)),
+            ExprKind::Contains { keys, .. } => keys.iter().all(Option::is_some),
+            ExprKind::Call { function, .. } => self.function(*function),
+            _ => true,
+        };
+        if !itself {
+            return false;
+        }
+        let mut fine = true;
+        walk::children(expr, &mut |child| fine = fine && self.expr(child));
+        fine
+    }
+
+    fn function(&mut self, function: FunctionId) -> bool {
+        if self.seen.contains(&function) {
+            return true;
+        }
+        self.seen.push(function);
+        let program = self.program;
+        program.functions[function.0 as usize].body.iter().all(|stmt| self.stmt(stmt))
+    }
+
+    fn stmt(&mut self, stmt: &Stmt) -> bool {
+        let mut fine = true;
+        walk::stmts(std::slice::from_ref(stmt), &mut |inner| {
+            fine = fine
+                && match &inner.kind {
+                    StmtKind::Foreach(_) => false,
+                    StmtKind::Delete { keys, .. } => keys.iter().all(Option::is_some),
+                    _ => true,
+                };
+            walk::stmt_exprs(inner, &mut |e| fine = fine && self.expr(e));
+        });
+        fine
+    }
+}
+
+/// Whether a script function may run later, in the user domain, without anybody noticing: it computes and prints, but
+/// touches no globals, no context of the hit, and raises no errors of its own.
+pub(super) fn is_deferrable(program: &Program, function: FunctionId) -> bool {
+    computes_only(program, function, true, &mut Vec::new())
+}
+
+/// Whether a script function only computes.
+fn is_pure(program: &Program, function: FunctionId) -> bool {
+    computes_only(program, function, false, &mut Vec::new())
+}
+
+fn computes_only(program: &Program, function: FunctionId, output: bool, seen: &mut Vec<FunctionId>) -> bool {
+    if seen.contains(&function) {
+        return true;
+    }
+    seen.push(function);
+    let body = &program.functions[function.0 as usize].body;
+    let mut pure = true;
+    walk::stmts(body, &mut |stmt| {
+        pure = pure
+            && !matches!(
+                stmt.kind,
+                StmtKind::Foreach(_) | StmtKind::Clear(_) | StmtKind::Delete { .. } | StmtKind::Next
+            );
+    });
+    walk::exprs(body, &mut |e| {
+        pure = pure
+            && match &e.kind {
+                ExprKind::Get(_)
+                | ExprKind::Contains { .. }
+                | ExprKind::Stat { .. }
+                | ExprKind::Bucket { .. }
+                | ExprKind::Hist { .. }
+                | ExprKind::Aggregate { .. }
+                | ExprKind::Raise(_)
+                | ExprKind::Target(_)
+                | ExprKind::Saved(_) => false,
+                ExprKind::Print { to_string, .. } => *to_string || output,
+                ExprKind::Intrinsic { intrinsic, .. } => match intrinsic.effect() {
+                    Effect::Pure => true,
+                    Effect::Context => false,
+                    Effect::Output => output && intrinsic.domains() == Domains::User,
+                },
+                ExprKind::Assign { place, .. }
+                | ExprKind::Modify { place, .. }
+                | ExprKind::Append { place, .. }
+                | ExprKind::Crement { place, .. } => matches!(place, Place::Local(_)),
+                ExprKind::Call { function, .. } => computes_only(program, *function, output, seen),
+                _ => true,
+            };
+    });
+    pure
+}
+
+/// Whether evaluating an expression does nothing but compute a value: it may be dropped when nobody wants that.
+pub(super) fn is_quiet(program: &Program, expr: &Expr) -> bool {
+    let mut quiet = true;
+    walk::expr(expr, &mut |e| {
+        quiet = quiet
+            && match &e.kind {
+                ExprKind::Assign { .. }
+                | ExprKind::Modify { .. }
+                | ExprKind::Append { .. }
+                | ExprKind::Crement { .. }
+                | ExprKind::Aggregate { .. }
+                | ExprKind::Raise(_) => false,
+                ExprKind::Print { to_string, .. } | ExprKind::Hist { to_string, .. } => *to_string,
+                ExprKind::Intrinsic { intrinsic, .. } => intrinsic.effect() != Effect::Output,
+                ExprKind::Call { function, .. } => is_pure(program, *function),
+                _ => true,
+            };
+    });
+    quiet
+}
+
+impl<'p> Body<'_, 'p> {
+    /// Captures the frontier of an expression. Errors are diagnostics already pushed.
+    fn frontier(&mut self, expr: &'p Expr, captures: &mut Vec<(usize, Captured)>) {
+        let program = self.lower.program;
+        match &expr.kind {
+            ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Fact(_) => {}
+            ExprKind::Local(local) if self.late_locals.contains_key(local) => {
+                let late = self.late_locals[local].clone();
+                captures.extend(late.captured);
+            }
+            ExprKind::Target(target) => match &target.value {
+                TargetValue::Value(_) => self.capture(expr, captures),
+                TargetValue::List { values, .. } => {
+                    let list = values
+                        .iter()
+                        .map(|access| match access {
+                            Some(access) => self.access_or_flag(access, target),
+                            None => (LongOp::Imm(0), Some(LongOp::Imm(1))),
+                        })
+                        .collect();
+                    captures.push((key(expr), Captured::List(list)));
+                }
+                TargetValue::Pretty { parts } => {
+                    let parts = self.pretty_parts(parts, target);
+                    captures.push((key(expr), Captured::Parts(parts)));
+                }
+            },
+            // Longs are computed at the hit whenever they can be: one value is cheaper to send than its parts.
+            _ if expr.ty == Ty::Long && evaluable(program, expr) => self.capture(expr, captures),
+            ExprKind::Concat(..)
+            | ExprKind::Match { .. }
+            | ExprKind::Print { .. }
+            | ExprKind::Hist { .. }
+            | ExprKind::Stat { .. }
+            | ExprKind::Bucket { .. }
+            | ExprKind::Neg(_)
+            | ExprKind::BitNot(_)
+            | ExprKind::Not(_)
+            | ExprKind::Binary { .. }
+            | ExprKind::Compare { .. }
+            | ExprKind::And(..)
+            | ExprKind::Or(..) => self.frontier_of_children(expr, captures),
+            ExprKind::Ternary { cond, then, otherwise } => {
+                if self.is_free(then) && self.is_free(otherwise) {
+                    self.frontier(cond, captures);
+                    self.frontier(then, captures);
+                    self.frontier(otherwise, captures);
+                } else {
+                    self.capture(expr, captures);
+                }
+            }
+            ExprKind::Intrinsic { intrinsic, .. } if intrinsic.effect() != Effect::Context => {
+                self.frontier_of_children(expr, captures);
+            }
+            ExprKind::Call { function, .. } if is_pure(program, *function) => {
+                self.frontier_of_children(expr, captures);
+            }
+            ExprKind::Contains { .. } if !evaluable(program, expr) => {
+                self.frontier_of_children(expr, captures)
+            }
+            _ => self.capture(expr, captures),
+        }
+    }
+
+    fn frontier_of_children(&mut self, expr: &'p Expr, captures: &mut Vec<(usize, Captured)>) {
+        let mut children = Vec::new();
+        walk::children(expr, &mut |child| children.push(child));
+        for child in children {
+            self.frontier(child, captures);
+        }
+    }
+
+    /// Whether the frontier of a string costs nothing and cannot fail: it may be captured although it may not be used.
+    fn is_free(&self, expr: &Expr) -> bool {
+        match &expr.kind {
+            ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Fact(_) | ExprKind::Local(_) => true,
+            ExprKind::Concat(..) | ExprKind::Print { to_string: true, .. } => {
+                let mut free = true;
+                walk::children(expr, &mut |child| free = free && self.is_free(child));
+                free
+            }
+            _ => false,
+        }
+    }
+
+    fn capture(&mut self, expr: &'p Expr, captures: &mut Vec<(usize, Captured)>) {
+        let captured = match expr.ty {
+            Ty::Long => Captured::Value(Arg::Long(self.kept_long(expr)), IrTy::Long),
+            Ty::Str => {
+                let capacity = self.capacity(expr);
+                Captured::Value(Arg::Str(self.kept_string(expr)), IrTy::Str(capacity))
+            }
+        };
+        captures.push((key(expr), captured));
+    }
+
+    /// Remembers a local's definition instead of evaluating it: its frontier is captured now.
+    pub(super) fn define_late_local(&mut self, local: LocalId, value: &'p Expr) {
+        let mut captured = Vec::new();
+        self.frontier(value, &mut captured);
+        self.late_locals.insert(local, LateLocal { value, captured });
+    }
+
+    /// The definition of a late local, for continuations.
+    pub(super) fn late_definition(&self, local: LocalId) -> Option<&'p Expr> {
+        self.late_locals.get(&local).map(|late| late.value)
+    }
+
+    /// Moves an expression or a statement to the user domain.
+    pub(super) fn emit_late(&mut self, moved: Moved<'p>) {
+        let mut captured = Vec::new();
+        let mut captures = Captures::default();
+        match moved {
+            Moved::Expr(expr) => self.frontier_of_children_or_self(expr, &mut captured),
+            Moved::Stmt(stmt) => {
+                if let Some(diagnostic) = escapes(self, stmt) {
+                    self.lower.sink.push(diagnostic);
+                    return;
+                }
+                self.statement_frontier(stmt, &mut captured, &mut captures);
+            }
+        }
+        for (leaf, value) in captured {
+            if !captures.leaves.iter().any(|(known, _)| *known == leaf) {
+                captures.add(leaf, value);
+            }
+        }
+        let continuation = self.continuation(moved, &captures);
+        let record = self.lower.module.record(captures.types, continuation);
+        self.emit(record, captures.values);
+    }
+
+    fn frontier_of_children_or_self(&mut self, expr: &'p Expr, captured: &mut Vec<(usize, Captured)>) {
+        match &expr.kind {
+            ExprKind::Print { .. } | ExprKind::Hist { .. } | ExprKind::Call { .. } | ExprKind::Raise(_) => {
+                self.frontier_of_children(expr, captured);
+            }
+            _ => self.frontier(expr, captured),
+        }
+    }
+
+    /// Captures what a whole statement needs from the hit: locals, context values, target variables.
+    fn statement_frontier(
+        &mut self,
+        stmt: &'p Stmt,
+        captured: &mut Vec<(usize, Captured)>,
+        captures: &mut Captures,
+    ) {
+        let mut leaves = Vec::new();
+        let mut locals = Vec::new();
+        walk::exprs(std::slice::from_ref(stmt), &mut |e| match &e.kind {
+            ExprKind::Local(local) => locals.push(*local),
+            ExprKind::Intrinsic { intrinsic, args }
+                if intrinsic.effect() == Effect::Context && args.is_empty() =>
+            {
+                leaves.push(e);
+            }
+            ExprKind::Target(target) if target.indices.is_empty() => leaves.push(e),
+            ExprKind::Saved(_) => leaves.push(e),
+            _ => {}
+        });
+        for leaf in leaves {
+            self.frontier(leaf, captured);
+        }
+        for local in locals {
+            if let Some(late) = self.late_locals.get(&local) {
+                captured.extend(late.captured.clone());
+            } else if !captures.locals.iter().any(|(known, _)| *known == local) {
+                let dest = self.local(local);
+                let ty = self.f.ty(dest);
+                let index = captures.push(Arg::from(dest), ty);
+                captures.locals.push((local, index));
+            }
+        }
+    }
+
+    /// The user-domain function that runs when the record arrives.
+    fn continuation(&mut self, moved: Moved<'p>, captures: &Captures) -> tracer_common::ir::FuncId {
+        let late_locals = self.late_locals.clone();
+        let owner = self.owner;
+        let number = self.lower.continuations;
+        self.lower.continuations += 1;
+        let mut body =
+            Body::new(self.lower, &format!("continuation.{number}"), Domain::User, ContextKind::None, owner);
+        body.late_locals = late_locals;
+        let params: Vec<Dest> = captures.types.iter().map(|ty| body.f.param(*ty)).collect();
+        let long = |n: usize| match params[n] {
+            Dest::Long(var) => LongOp::Var(var),
+            Dest::Str(_) => LongOp::Imm(0),
+        };
+        for (leaf, shape) in &captures.leaves {
+            let value = match shape {
+                Shape::Value(n) => Leaf::Value(params[*n]),
+                Shape::List(list) => {
+                    Leaf::List(list.iter().map(|(v, f)| (long(*v), f.map_or(LongOp::Imm(0), long))).collect())
+                }
+                Shape::Parts(parts) => Leaf::Parts(parts.iter().map(|n| Arg::from(params[*n])).collect()),
+            };
+            body.leaves.insert(*leaf, value);
+        }
+        for (local, n) in &captures.locals {
+            body.locals[local.0 as usize] = Some(params[*n]);
+        }
+        match moved {
+            Moved::Expr(expr) => body.effect(expr),
+            Moved::Stmt(stmt) => body.stmt(stmt),
+        }
+        body.finish()
+    }
+}
+
+/// A statement that moves must not decide anything for the code after it.
+fn escapes(body: &Body<'_, '_>, stmt: &Stmt) -> Option<Diagnostic> {
+    let mut problem = None;
+    let mut loops = Vec::new();
+    walk::stmts(std::slice::from_ref(stmt), &mut |inner| {
+        let why = match &inner.kind {
+            StmtKind::Return(_) => Some("returns from"),
+            StmtKind::Next => Some("leaves"),
+            _ => None,
+        };
+        if let Some(why) = why {
+            problem.get_or_insert((inner.span, format!("this statement {why} the handler")));
+        }
+        if let StmtKind::Foreach(foreach) = &inner.kind {
+            loops.extend(foreach.keys.iter().copied());
+            loops.extend(foreach.value);
+        }
+    });
+    walk::exprs(std::slice::from_ref(stmt), &mut |e| {
+        if let ExprKind::Assign { place: Place::Local(local), .. }
+        | ExprKind::Modify { place: Place::Local(local), .. }
+        | ExprKind::Append { place: Place::Local(local), .. }
+        | ExprKind::Crement { place: Place::Local(local), .. } = &e.kind
+            && body.is_used_outside(*local, stmt)
+            && !loops.contains(local)
+        {
+            problem.get_or_insert((e.span, "this assignment is read after it by the handler".into()));
+        }
+    });
+    problem.map(|(span, why)| {
+        Diagnostic::error(
+            Code::Unsupported,
+            stmt.span,
+            "this statement cannot run in a kernel-domain handler yet",
+        )
+        .label(span, why)
+        .hint("print inside the loop only, or do this in a timer or end probe")
+    })
+}
