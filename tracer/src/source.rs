@@ -142,6 +142,11 @@ impl SourceFile {
         LineColumn { line: line as u32 + self.first_line - 1, column: column as u32 + 1 }
     }
 
+    /// The byte offset at which a line starts, by the number that [`SourceFile::line_column`] gives it.
+    pub fn line_start(&self, line: u32) -> usize {
+        self.line_starts[(line - self.first_line) as usize] as usize
+    }
+
     /// The text of a line, by the number that [`SourceFile::line_column`] gives it, without its newline.
     pub fn line(&self, line: u32) -> &str {
         let idx = (line - self.first_line) as usize;

@@ -7,14 +7,17 @@ const MOST: usize = 3;
 pub fn similar<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     // One slip in three characters, and at least one: `prinft`, `pdi`.
     let limit = (name.chars().count() / 3).max(1);
-    let mut near: Vec<(usize, &str)> = candidates
+    // Of equally near names the one of the same length is the likelier.
+    let mut near: Vec<(usize, usize, &str)> = candidates
         .into_iter()
         .filter(|candidate| *candidate != name && candidate.len().abs_diff(name.len()) <= 2 * limit)
-        .filter_map(|candidate| Some((distance(name, candidate, limit)?, candidate)))
+        .filter_map(|candidate| {
+            Some((distance(name, candidate, limit)?, candidate.len().abs_diff(name.len()), candidate))
+        })
         .collect();
     near.sort_unstable();
     near.dedup();
-    near.into_iter().take(MOST).map(|(_, candidate)| candidate).collect()
+    near.into_iter().take(MOST).map(|(_, _, candidate)| candidate).collect()
 }
 
 /// `similar: 'a', 'b'`, ready to be a hint.
@@ -57,7 +60,7 @@ mod tests {
     #[test]
     fn slips_are_found_best_first() {
         let names = ["printf", "sprintf", "print", "pid", "ppid", "execname", "gettimeofday_us"];
-        assert_eq!(similar("prinft", names), ["printf", "print"]);
+        assert_eq!(similar("prinft", names), ["printf", "print", "sprintf"]);
         assert_eq!(similar("execnane", names), ["execname"]);
         assert_eq!(similar("gettimeofday_usec", names), ["gettimeofday_us"]);
         assert_eq!(similar("PID", names), ["pid", "ppid"]);

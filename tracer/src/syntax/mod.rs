@@ -19,6 +19,7 @@ pub mod lexer;
 mod literal;
 mod parser;
 pub mod preprocess;
+pub mod print;
 pub mod token;
 pub mod visit;
 

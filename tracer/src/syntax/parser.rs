@@ -15,6 +15,8 @@ mod stmt;
 mod target;
 mod value;
 
+pub(super) use expr::{COMPARE_LEVEL, IN_LEVEL, level};
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -189,6 +191,11 @@ impl Parser<'_> {
             }
             let mut init = None;
             if let Some(equals) = self.eat_span(Op::Assign) {
+                if !matches!(self.peek().kind, TokenKind::Str | TokenKind::Number | TokenKind::Op(Op::Minus))
+                {
+                    let hint = "other values are assigned in a probe begin";
+                    return Err(self.unexpected_with("a number or a string as initial value", hint));
+                }
                 init = Some(self.literal("a number or a string as initial value")?);
                 if wrap || size.is_some() {
                     let message = "an array cannot have an initial value";

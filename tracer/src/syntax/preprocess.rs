@@ -28,6 +28,11 @@ const MAX_NESTING: usize = 64;
 /// Bytes of macro bodies copied for their uses; past that, places point to the definition.
 const MAX_COPIED: usize = 1 << 24;
 
+/// For a condition that is none: the language has no `%(` operator, but people write one.
+const CONDITION_HINT: &str = "'%(' starts a conditional, which compares kernel_v, kernel_vr, arch, runtime, \
+                              systemtap_v, systemtap_privilege, guru_mode, CONFIG_..., strings or numbers; \
+                              for the remainder write '% ('";
+
 /// The words after `@` that the language itself knows.
 pub(super) const AT_WORDS: &[&str] = &[
     "avg",
@@ -299,21 +304,22 @@ impl<'a> Expander<'a> {
         let TokenKind::Op(comparison) = op.kind else {
             let found = self.describe(op);
             let message = format!("expected a comparison operator, found {found}");
-            return Err(self.abandon(open, op, op.span, message));
+            return Err(self.abandon_with(open, op, op.span, message, Some(CONDITION_HINT)));
         };
-        if matches!(comparison, Op::CondThen | Op::CondOpen | Op::CondElse | Op::CondClose) {
+        if !matches!(comparison, Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge) {
             let message = format!("expected a comparison operator, found {comparison}");
-            return Err(self.abandon(open, op, op.span, message));
+            return Err(self.abandon_with(open, op, op.span, message, Some(CONDITION_HINT)));
         }
         let right = self.next_expanded();
         let right_value = self.operand(open, right)?;
         condition::holds(self.facts, &left_value, comparison, &right_value).map_err(|mistake| {
-            let (span, message) = match mistake {
-                Mistake::Left(message) => (left.span, message),
-                Mistake::Op(message) => (op.span, message),
-                Mistake::Right(message) => (right.span, message),
+            let (span, message, hint) = match mistake {
+                Mistake::Name(message) => (left.span, message, Some(CONDITION_HINT)),
+                Mistake::Left(message) => (left.span, message, None),
+                Mistake::Op(message) => (op.span, message, None),
+                Mistake::Right(message) => (right.span, message, None),
             };
-            self.abandon(open, right, span, message)
+            self.abandon_with(open, right, span, message, hint)
         })
     }
 
@@ -344,10 +350,24 @@ impl<'a> Expander<'a> {
 
     /// Reports a mistake in a condition and drops the whole conditional.
     fn abandon(&mut self, open: Token, last: Token, span: Span, message: impl Into<String>) -> Token {
+        self.abandon_with(open, last, span, message, None)
+    }
+
+    fn abandon_with(
+        &mut self,
+        open: Token,
+        last: Token,
+        span: Span,
+        message: impl Into<String>,
+        hint: Option<&str>,
+    ) -> Token {
         let reported = if last.kind == TokenKind::Junk(Junk::Reported) {
             last
         } else {
-            self.report(Code::Conditional, span, message)
+            let mut diagnostic = Diagnostic::error(Code::Conditional, span, message);
+            diagnostic.hints.extend(hint.map(str::to_owned));
+            self.sink.push(diagnostic);
+            Token { kind: TokenKind::Junk(Junk::Reported), span, spaced: true }
         };
         let mut depth = usize::from(last.kind == TokenKind::Op(Op::CondOpen)) + 1;
         let mut token = last;
@@ -405,7 +425,7 @@ impl<'a> Expander<'a> {
             }
             let name: Name = self.sources.text(token.span).trim_start_matches('@').into();
             let result = if &*name == "define" {
-                self.define(token)
+                self.define(token).inspect_err(|_| self.skip_definition(token))
             } else if let Some((definition, bindings)) = self.find_macro(&name) {
                 self.expand(token, &name, definition, bindings)
             } else {
@@ -442,6 +462,7 @@ impl<'a> Expander<'a> {
     /// After `@define`.
     fn define(&mut self, at: Token) -> Result<(), Token> {
         if !self.stack.is_empty() {
+            self.stack.clear();
             return Err(self.report(Code::Macro, at.span, "'@define' inside a macro"));
         }
         let name_token = self.next_raw();
@@ -506,6 +527,35 @@ impl<'a> Expander<'a> {
         let definition = Macro { params, body: body.into(), span: name_token.span, library: false };
         self.local.insert(name, Arc::new(definition));
         Ok(())
+    }
+
+    /// After a mistake in a definition: drops its body, if that starts on the same line.
+    fn skip_definition(&mut self, at: Token) {
+        let line = self.sources.line_column(at.span).line;
+        let from = self.pos;
+        loop {
+            let token = self.input[self.pos.min(self.input.len() - 1)];
+            let on_line =
+                token.span.file == at.span.file && self.sources.line_column(token.span).line == line;
+            if token.kind == TokenKind::End || !on_line {
+                // No body to drop: what stands here may be sound.
+                self.pos = from;
+                return;
+            }
+            self.pos += 1;
+            if token.kind == TokenKind::Op(Op::CondOpen) {
+                break;
+            }
+        }
+        let mut depth = 1_usize;
+        while depth > 0 {
+            match self.next_raw().kind {
+                TokenKind::Op(Op::CondOpen) => depth += 1,
+                TokenKind::Op(Op::CondClose) => depth -= 1,
+                TokenKind::End => return,
+                _ => {}
+            }
+        }
     }
 
     /// What `@name` stands for here: a parameter, a macro of this file, a macro of the library.

@@ -90,12 +90,14 @@ impl Parser<'_> {
         let bracketed = least <= IN_LEVEL && self.at(Op::OpenBracket);
         let mut left = if bracketed { self.bracketed_in()? } else { self.unary()? };
         // What does not chain lowers this below its own level.
-        let mut most = u8::MAX;
+        let mut most = if bracketed { IN_LEVEL - 1 } else { u8::MAX };
         while let Some((infix, level)) = self.infix() {
             if level < least || level > most {
                 break;
             }
             let op_span = self.advance().span;
+            // What is left behind a right operand binds no stronger than this operator.
+            most = most.min(level);
             left = match infix {
                 Infix::Binary(op) => {
                     let right = self.binary(level + 1)?;
@@ -104,11 +106,11 @@ impl Parser<'_> {
                     self.node(kind, span)?
                 }
                 Infix::In => {
-                    most = IN_LEVEL - 1;
+                    most = level - 1;
                     self.in_array(vec![Subscript::Value(left)], None)?
                 }
                 Infix::Regex { negated } => {
-                    most = COMPARE_LEVEL - 1;
+                    most = level - 1;
                     let pattern_start = self.peek().span;
                     let pattern = self.string("a string with the pattern")?;
                     let pattern_span = self.since(pattern_start);
@@ -165,7 +167,7 @@ impl Parser<'_> {
         }
         match keys.pop() {
             Some(Subscript::Value(only)) if keys.is_empty() => Ok(only),
-            _ => Err(self.unexpected_with("keyword 'in'", "a list of keys is used as [a, b] in array")),
+            _ => Err(self.unexpected_with("'in'", "a list of keys is used as [a, b] in array")),
         }
     }
 

@@ -49,15 +49,18 @@ impl Parser<'_> {
         matches!(self.peek().kind, TokenKind::Keyword(keyword) if keyword.starts_item()) && !self.after_dot()
     }
 
-    /// After an error inside a statement: goes behind its `;`, to the `}` of its block, to a keyword that starts
-    /// a statement, or to a top-level declaration.
+    /// After an error inside a statement: goes behind its `;`, to the `}` of its block, to what looks like the next
+    /// statement, or to a top-level declaration.
     fn recover_stmt(&mut self, start: usize) {
+        // What the failed statement opened and did not close before it failed.
         let mut braces = 0_usize;
-        // Braces that the failed statement opened and did not close before it failed.
+        let mut parens = 0_usize;
         for token in &self.input.tokens[start..self.pos] {
             match token.kind {
                 TokenKind::Op(Op::OpenBrace) => braces += 1,
                 TokenKind::Op(Op::CloseBrace) => braces = braces.saturating_sub(1),
+                TokenKind::Op(Op::OpenParen | Op::OpenBracket) => parens += 1,
+                TokenKind::Op(Op::CloseParen | Op::CloseBracket) => parens = parens.saturating_sub(1),
                 _ => {}
             }
         }
@@ -83,10 +86,35 @@ impl Parser<'_> {
                 {
                     return;
                 }
+                TokenKind::Ident | TokenKind::AtWord
+                    if braces == 0
+                        && self.pos > start
+                        && self.starts_line()
+                        && (parens == 0 || self.at_assignment()) =>
+                {
+                    return;
+                }
+                TokenKind::Op(Op::OpenParen | Op::OpenBracket) => parens += 1,
+                TokenKind::Op(Op::CloseParen | Op::CloseBracket) => parens = parens.saturating_sub(1),
                 _ => {}
             }
             self.advance();
         }
+    }
+
+    /// Whether the current token is the first on its line.
+    fn starts_line(&self) -> bool {
+        let (before, here) = (self.input.tokens[self.pos.saturating_sub(1)].span, self.peek().span);
+        let between = Span { file: here.file, start: before.end.min(here.start), end: here.start };
+        before.file != here.file || self.sources.text(between).contains('\n')
+    }
+
+    /// Whether `name =` stands here.
+    fn at_assignment(&self) -> bool {
+        matches!(
+            self.peek_at(1).kind,
+            TokenKind::Op(Op::Assign | Op::AddAssign | Op::Accumulate | Op::ConcatAssign)
+        )
     }
 
     fn stmt(&mut self) -> Parsed<Stmt> {
@@ -267,9 +295,7 @@ impl Parser<'_> {
             }
         }
         if self.at(Op::Comma) {
-            return Err(
-                self.unexpected_with("keyword 'in'", "several keys stand in brackets: [a, b] in array")
-            );
+            return Err(self.unexpected_with("'in'", "several keys stand in brackets: [a, b] in array"));
         }
         self.expect_keyword(Keyword::In)?;
         let base = self.indexable()?;

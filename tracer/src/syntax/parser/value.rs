@@ -142,7 +142,8 @@ impl Parser<'_> {
             format!("'@{word}' is neither an operator nor a macro"),
         );
         let known = AT_WORDS.iter().copied().chain(self.input.macro_names.iter().map(|name| &**name));
-        diagnostic.hints.extend(suggest::hint(word, known));
+        let known: Vec<String> = known.map(|word| format!("@{word}")).collect();
+        diagnostic.hints.extend(suggest::hint(&format!("@{word}"), known.iter().map(String::as_str)));
         self.fail(Some(diagnostic))
     }
 

@@ -1,0 +1,105 @@
+//! The suite: annotated scripts, one check per pass. `tests/suite/case.rs` says how a case is written.
+//!
+//! To add a pass: a folder `tests/suite/PASS/{ok,ko}`, one `check_PASS` here, and a test per folder.
+
+#[path = "suite/case.rs"]
+mod case;
+
+use case::{Case, Outcome};
+use tracer::diagnostics::{Diagnostic, Severity, Sink};
+use tracer::source::{FileId, SourceMap};
+use tracer::syntax::ast::{ExprIds, File};
+use tracer::syntax::print::print_file;
+use tracer::syntax::{self, Facts, Macros};
+
+#[test]
+fn parse_ok() {
+    case::run_folder("parse/ok", |case| check_parse(case, true));
+}
+
+#[test]
+fn parse_ko() {
+    case::run_folder("parse/ko", |case| check_parse(case, false));
+}
+
+/// Parses a case; a good one is printed, and the printed text must parse to the same text.
+fn check_parse(case: &Case, good: bool) -> Result<String, String> {
+    let mut parsed = parse(case);
+    let failed = has_errors(&parsed.diagnostics);
+    if failed == good {
+        let rendered = tracer::diagnostics::render::render_all(
+            &parsed.sources,
+            &parsed.diagnostics,
+            1,
+            tracer::diagnostics::render::Style { color: false },
+        );
+        return Err(format!("must {} errors\n{rendered}", if good { "have no" } else { "have" }));
+    }
+    let mut output = None;
+    if good {
+        let printed = print_file(&parsed.tree);
+        output = Some(printed.clone());
+        fixpoint(&printed)?;
+    }
+    parsed.diagnostics.dedup();
+    let outcome = Outcome { diagnostics: parsed.diagnostics, output };
+    Ok(case::written(case, parsed.main, &parsed.sources, &outcome))
+}
+
+/// Printed text must parse without a word, and print to itself.
+fn fixpoint(printed: &str) -> Result<(), String> {
+    let again = parse_text(printed, &facts(), &[]);
+    if let Some(diagnostic) = again.diagnostics.first() {
+        return Err(format!("the printed text does not parse: {}\n{printed}", diagnostic.message));
+    }
+    let printed_again = print_file(&again.tree);
+    if printed_again != printed {
+        return Err(format!("printing is no fixpoint:\n{printed}\nthen:\n{printed_again}"));
+    }
+    Ok(())
+}
+
+struct Parsed {
+    sources: SourceMap,
+    main: FileId,
+    tree: File,
+    diagnostics: Vec<Diagnostic>,
+}
+
+fn has_errors(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+}
+
+fn facts() -> Facts {
+    Facts {
+        args: Vec::new(),
+        kernel_v: "6.12.9".to_owned(),
+        kernel_vr: "6.12.9-amd64".to_owned(),
+        arch: "x86_64".to_owned(),
+        config: [("CONFIG_HZ".to_owned(), "250".to_owned()), ("CONFIG_SMP".to_owned(), "y".to_owned())]
+            .into(),
+        systemtap_v: "5.6".to_owned(),
+        runtime: "bpf".to_owned(),
+        guru_mode: false,
+        privilege: "stapdev".to_owned(),
+    }
+}
+
+fn parse(case: &Case) -> Parsed {
+    let mut facts = facts();
+    facts.args = case.directive("arg").map(str::to_owned).collect();
+    parse_text(&case.script, &facts, &case.files)
+}
+
+fn parse_text(script: &str, facts: &Facts, files: &[(String, String)]) -> Parsed {
+    let mut sources = SourceMap::default();
+    let mut sink = Sink::default();
+    let mut macros = Macros::default();
+    for (path, text) in files {
+        let file = sources.add(path, text.as_str(), None);
+        syntax::parse_macros(&mut sources, file, facts, &mut macros, &mut sink);
+    }
+    let main = sources.add("case.stp", script, None);
+    let tree = syntax::parse(&mut sources, main, &mut ExprIds::default(), facts, &macros, &mut sink);
+    Parsed { sources, main, tree, diagnostics: sink.all().to_vec() }
+}
