@@ -23,36 +23,36 @@ use tracer::source::{FileId, SourceMap, Span};
 
 /// One case.
 #[derive(Clone, Debug)]
-pub struct Case {
+pub(crate) struct Case {
     /// Unique in its file.
-    pub name: String,
+    pub(crate) name: String,
     /// `//@ key: value`.
-    pub directives: Vec<(String, String)>,
+    pub(crate) directives: Vec<(String, String)>,
     /// The script, without directives and expectations.
-    pub script: String,
+    pub(crate) script: String,
     /// Further files: path and text.
-    pub files: Vec<(String, String)>,
+    pub(crate) files: Vec<(String, String)>,
     /// The case as it is written.
-    pub written: String,
+    pub(crate) written: String,
 }
 
 /// What a pass made of a case.
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The diagnostics.
-    pub diagnostics: Vec<Diagnostic>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
     /// The pass's product as text, when there is one to compare.
-    pub output: Option<String>,
+    pub(crate) output: Option<String>,
 }
 
 impl Case {
     /// The values of a directive.
-    pub fn directive(&self, key: &str) -> impl Iterator<Item = &str> {
+    pub(crate) fn directive(&self, key: &str) -> impl Iterator<Item = &str> {
         self.directives.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 }
 
 /// The case files of a folder, sorted.
-pub fn case_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn case_files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.expect("a directory entry").path())
@@ -63,7 +63,7 @@ pub fn case_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The cases of a file, and what stands before the first.
-pub fn read_cases(path: &Path) -> (String, Vec<Case>) {
+pub(crate) fn read_cases(path: &Path) -> (String, Vec<Case>) {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut head = String::new();
     let mut cases: Vec<Case> = Vec::new();
@@ -135,7 +135,7 @@ fn is_expectation(line: &str) -> bool {
 }
 
 /// The case as it should be written, given what came out.
-pub fn written(case: &Case, main: FileId, sources: &SourceMap, outcome: &Outcome) -> String {
+pub(crate) fn written(case: &Case, main: FileId, sources: &SourceMap, outcome: &Outcome) -> String {
     let mut out = format!("//--- {}\n", case.name);
     for (key, value) in &case.directives {
         let _ = writeln!(out, "//@ {key}: {value}");
@@ -228,7 +228,7 @@ fn write_diagnostic(
 
 /// Runs a check over all cases of a folder. The check returns the case as it should be written; with `BLESS=1` it
 /// is, otherwise a difference is a failure.
-pub fn run_folder(folder: &str, check: impl Fn(&Case) -> Result<String, String>) {
+pub(crate) fn run_folder(folder: &str, check: impl Fn(&Case) -> Result<String, String>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite").join(folder);
     let bless = std::env::var_os("BLESS").is_some_and(|value| value == "1");
     let mut failures = String::new();

@@ -100,7 +100,7 @@ impl Parser<'_> {
             most = most.min(level);
             left = match infix {
                 Infix::Binary(op) => {
-                    let right = self.binary(level + 1)?;
+                    let right = self.deeper(|parser| parser.binary(level + 1))?;
                     let span = left.span.to(right.span);
                     let kind = ExprKind::Binary { op, op_span, left: Box::new(left), right: Box::new(right) };
                     self.node(kind, span)?
