@@ -10,5 +10,7 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+pub mod asm;
 pub mod isa;
+pub mod object;
 pub mod target;

@@ -23,7 +23,7 @@ fn atomic(op: AtomicOp, fetch: bool, wide: bool) -> Insn {
     Insn::Atomic { op, fetch, wide, base: R1, off: 8, src: R2 }
 }
 
-/// Bytes were compared with those of clang's and LLVM's assembler and disassembler.
+/// Those that LLVM 14 knows were compared with its disassembler; the newer ones follow RFC 9669.
 fn table() -> Vec<(Insn, &'static str, &'static str)> {
     use AluOp::*;
     Vec::from([
