@@ -17,3 +17,4 @@ pub mod limits;
 pub mod manifest;
 pub mod record;
 pub mod stat;
+pub mod text;

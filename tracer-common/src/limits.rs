@@ -38,6 +38,26 @@ impl Limits {
         backtrace: 20,
     };
 
+    /// SystemTap's name and the value of each limit.
+    pub fn all(&self) -> [(&'static str, u64); 9] {
+        [
+            ("MAXSTRINGLEN", self.string_len.into()),
+            ("MAXMAPENTRIES", self.map_entries.into()),
+            ("MAXACTION", self.action.into()),
+            ("MAXACTION_INTERRUPTIBLE", self.action_interruptible.into()),
+            ("MAXNESTING", self.nesting.into()),
+            ("MAXERRORS", self.errors.into()),
+            ("MAXSKIPPED", self.skipped.into()),
+            ("MAXTRYLOCK", self.trylock.into()),
+            ("MAXBACKTRACE", self.backtrace.into()),
+        ]
+    }
+
+    /// A limit by its SystemTap name.
+    pub fn get(&self, name: &str) -> Option<u64> {
+        self.all().into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
     /// Sets a limit by its SystemTap name; `Err` says what is wrong with the name or the value.
     pub fn set(&mut self, name: &str, value: u64) -> Result<(), alloc::string::String> {
         let small = |max: u64| {

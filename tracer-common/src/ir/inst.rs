@@ -197,7 +197,7 @@ pub enum Inst {
     Print { format: FormatId, args: Vec<Arg> },
     /// Sends a record; its continuation will run in order. Kernel domain.
     Emit { record: RecordId, values: Vec<Arg> },
-    /// Starts visiting an array; the snapshot is taken here. User domain.
+    /// Starts visiting an array; the snapshot is taken here. `sort` says by what, and whether ascending. User domain.
     Iterate {
         iter: Iter,
         global: GlobalId,

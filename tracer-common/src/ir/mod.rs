@@ -15,7 +15,8 @@
 //! **Sites.** A program is shared by all probe points whose code is the same; what differs (names, line) is looked
 //! up by the site's index: [`Inst::SiteText`] in both domains, [`Inst::VarsText`] in continuations.
 //!
-//! Rooms, in reading order: `entities` (numbers that print as text), `inst`, `module`, `builder`, `print`, `parse`, `verify`.
+//! Rooms, in reading order: `entities` (numbers that print as text), `inst`, `module`, `builder`,
+//! `visit`, `words`, `print`, `parse`, `verify`.
 //! The text form is specified in docs/ir.md.
 
 mod entities;
@@ -23,8 +24,15 @@ mod inst;
 mod module;
 
 mod builder;
+mod visit;
+mod words;
+
+pub mod parse;
+pub mod print;
+pub mod verify;
 
 pub use builder::{FunctionBuilder, ModuleBuilder};
 pub use entities::*;
 pub use inst::*;
 pub use module::*;
+pub use visit::{Registers, Visitor, VisitorMut};
