@@ -73,3 +73,6 @@ pub fn parse_macros(
     let lexed = lexer::lex(sources, file, &facts.args, sink);
     preprocess::define_macros(sources, &lexed.tokens, facts, macros, sink);
 }
+
+#[cfg(test)]
+mod tests;

@@ -244,6 +244,9 @@ impl Parser<'_> {
         if self.at(Op::Semi) || self.at(Op::CloseBrace) {
             return Ok(StmtKind::Return(None));
         }
+        if matches!(self.peek().kind, TokenKind::Keyword(_)) {
+            return Err(self.unexpected_with("a value or ';'", "without a value write return;"));
+        }
         Ok(StmtKind::Return(Some(self.expr()?)))
     }
 
