@@ -4,9 +4,13 @@
 //! the attach cookie, or, on kernels without cookies, is patched into a copy of the program for each site
 //! ([`Program::site_patches`]).
 
+mod text;
+
 use crate::ir::{FuncId, SiteFact};
 use alloc::string::String;
 use alloc::vec::Vec;
+
+pub use text::parse;
 
 /// Everything that attaching and reporting need.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -288,6 +288,11 @@ impl<'t> Reader<'t> {
         String::from_utf8(self.bytes()?).map_err(|_| self.error_at(token, "this string must be UTF-8"))
     }
 
+    /// A name: a word, or a quoted string.
+    pub(crate) fn name(&mut self) -> Result<String> {
+        if self.token.kind == Kind::Str { self.string() } else { self.word("a name").map(String::from) }
+    }
+
     /// Whether the line ends here.
     pub(crate) fn at_line_end(&self) -> bool {
         matches!(self.token.kind, Kind::Newline | Kind::End)

@@ -15,7 +15,6 @@ use crate::stat::{HistOp, StatFields};
 use crate::text::{Kind, ParseError, Reader, Result};
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -169,7 +168,7 @@ impl Parser<'_> {
     }
 
     fn global(&mut self) -> Result<Global> {
-        let name = self.name("the name of a global")?;
+        let name = self.reader.name()?;
         let keys = if self.reader.at("[") { self.types("[", "]")? } else { Vec::new() };
         self.reader.expect(":")?;
         let ty = if self.reader.eat("stats")? {
@@ -286,7 +285,7 @@ impl Parser<'_> {
     fn function(&mut self, id: FuncId) -> Result<Function> {
         let named = self.reader.peek().kind == Kind::Str
             || self.reader.peek().kind == Kind::Word && !RESERVED.contains(&self.reader.peek().text);
-        let name = if named { self.name("a name")? } else { format!("{id}") };
+        let name = if named { self.reader.name()? } else { format!("{id}") };
         let domain = if matches!(self.reader.peek().text, "kernel" | "user") {
             self.reader.one_of("a domain", Domain::by_word)?
         } else {
@@ -399,14 +398,6 @@ impl Parser<'_> {
         };
         self.reader.line_end()?;
         Ok(place)
-    }
-
-    fn name(&mut self, what: &str) -> Result<String> {
-        if self.reader.peek().kind == Kind::Str {
-            self.reader.string()
-        } else {
-            self.reader.word(what).map(String::from)
-        }
     }
 
     fn ty(&mut self) -> Result<Ty> {
