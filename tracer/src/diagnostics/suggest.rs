@@ -65,6 +65,6 @@ mod tests {
         assert_eq!(similar("gettimeofday_usec", names), ["gettimeofday_us"]);
         assert_eq!(similar("PID", names), ["pid", "ppid"]);
         assert!(similar("zebra", names).is_empty());
-        assert_eq!(hint("dpi", names).as_deref(), Some("similar: 'pid'"));
+        assert_eq!(hint("pdi", names).as_deref(), Some("similar: 'pid'"));
     }
 }
