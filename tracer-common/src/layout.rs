@@ -236,3 +236,138 @@ fn lay_out(
     };
     GlobalLayout { home, keys, key_size, cell, value_size, inserted, lock }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::parse;
+    use crate::stat::HistOp;
+    use alloc::vec;
+
+    fn layout(text: &str) -> Layout {
+        Layout::new(&parse::module(text).unwrap())
+    }
+
+    #[test]
+    fn keys_are_packed_in_words() {
+        let layout = layout("global g0 a[str<1>, long, str<8>, str<9>, str<16>]: str<17>, max 7, shared");
+        let global = &layout.globals[0];
+        assert_eq!(global.keys, [0, 8, 16, 24, 40]);
+        assert_eq!((global.key_size, global.value_size, global.inserted), (56, 24, None));
+        assert_eq!(global.home, Home::Array { map: 0 });
+        let map =
+            MapSpec { name: "g0".into(), kind: MapKind::Hash, key_size: 56, value_size: 24, max_entries: 7 };
+        assert_eq!(layout.maps, [map]);
+    }
+
+    #[test]
+    fn ordered_elements_end_with_their_time() {
+        let layout = layout(
+            "global g0 a[long]: long, ordered, shared
+             global g1 b[long]: stats(count, sum), ordered, shared
+             global g2 c[long]: stats(count, sum), shared",
+        );
+        let sizes: Vec<_> = layout.globals.iter().map(|g| (g.value_size, g.inserted)).collect();
+        assert_eq!(sizes, [(8, Some(8)), (16, Some(16)), (16, None)]);
+        let stored: Vec<_> = layout.maps.iter().map(|m| (m.kind, m.value_size)).collect();
+        assert_eq!(stored, [(MapKind::Hash, 16), (MapKind::PerCpuHash, 24), (MapKind::PerCpuHash, 16)]);
+    }
+
+    #[test]
+    fn scalars_and_locks_share_a_block() {
+        let layout = layout(
+            "global g0 a: long, shared
+             global g1 b: str<13>, shared
+             global g2 private: long
+             global g3 c[long]: long, shared
+             global g4 d: stats(count), shared
+             global g5 e: long, shared
+             function f0 kernel {
+               locks g3, g5
+             b0:
+               return
+             }",
+        );
+        let homes: Vec<_> = layout.globals.iter().map(|g| (g.home.clone(), g.lock)).collect();
+        assert_eq!(
+            homes,
+            [
+                (Home::Scalar { offset: 0 }, None),
+                (Home::Scalar { offset: 8 }, None),
+                (Home::Evaluator, None),
+                (Home::Array { map: 1 }, Some(24)),
+                (Home::StatScalar { map: 2 }, None),
+                (Home::Scalar { offset: 40 }, Some(32)),
+            ]
+        );
+        let maps: Vec<_> = layout
+            .maps
+            .iter()
+            .map(|m| (m.name.as_str(), m.kind, m.key_size, m.value_size, m.max_entries))
+            .collect();
+        assert_eq!(
+            maps,
+            [
+                ("scalars", MapKind::MappedArray, 4, 48, 1),
+                ("g3", MapKind::Hash, 8, 8, 2048),
+                ("g4", MapKind::PerCpuArray, 4, 8, 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn no_scalars_no_block() {
+        let layout = layout("global g0 a: long\nglobal g1 b: stats(sum), shared");
+        assert_eq!(layout.maps.len(), 1);
+        assert_eq!(layout.globals[1].home, Home::StatScalar { map: 0 });
+    }
+
+    #[test]
+    fn a_lock_alone_makes_the_block() {
+        let text = "global g0 a[long]: long, shared
+                    function f0 kernel {
+                      locks g0
+                    b0:
+                      return
+                    }";
+        let layout = layout(text);
+        assert_eq!((layout.maps[0].name.as_str(), layout.maps[0].value_size), (SCALARS, 8));
+        assert_eq!(
+            (layout.globals[0].home.clone(), layout.globals[0].lock),
+            (Home::Array { map: 1 }, Some(0))
+        );
+    }
+
+    #[test]
+    fn cells_keep_what_is_asked_for() {
+        let none = StatFields::default();
+        let cell = |fields| CellLayout::new(&fields);
+        let empty = CellLayout::default();
+        assert_eq!(cell(none), CellLayout { count: Some(0), size: 8, ..empty.clone() });
+        assert_eq!(
+            cell(StatFields { sum: true, ..none }),
+            CellLayout { sum: Some(0), size: 8, ..empty.clone() }
+        );
+        assert_eq!(
+            cell(StatFields { hist: Some(HistOp::Log), ..none }),
+            CellLayout { buckets: Some(0), size: 1024, ..empty.clone() }
+        );
+        assert_eq!(
+            cell(StatFields { max: true, ..none }),
+            CellLayout { count: Some(0), max: Some(8), size: 16, ..empty }
+        );
+        let linear = HistOp::Linear { low: 0, high: 100, width: 10 };
+        let all = StatFields {
+            count: true,
+            sum: true,
+            min: true,
+            max: true,
+            variance: Some(10),
+            hist: Some(linear),
+        };
+        let full = cell(all);
+        let offsets = vec![full.count, full.sum, full.min, full.max, full.variance, full.buckets];
+        assert_eq!(offsets, [Some(0), Some(8), Some(16), Some(24), Some(32), Some(48)]);
+        assert_eq!(full.size, 48 + 13 * 8);
+    }
+}

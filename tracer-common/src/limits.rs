@@ -82,3 +82,36 @@ impl Limits {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_is_set_and_read_by_its_name() {
+        for (name, value) in Limits::STAP.all() {
+            let mut limits = Limits::STAP;
+            assert_eq!(limits.get(name), Some(value));
+            assert_eq!(limits.set(name, 100), Ok(()), "{name}");
+            assert_eq!(limits.get(name), Some(100), "{name}");
+            let changed = limits.all().iter().zip(Limits::STAP.all()).filter(|(a, b)| **a != *b).count();
+            assert_eq!(changed, usize::from(value != 100), "{name}");
+        }
+        assert_eq!(Limits::STAP.get("MAXFOO"), None);
+    }
+
+    #[test]
+    fn ranges() {
+        let mut limits = Limits::STAP;
+        let mut set = |name, value| limits.set(name, value).err();
+        assert_eq!(set("MAXSTRINGLEN", 4096), None);
+        let message = "MAXSTRINGLEN must be between 1 and 4096";
+        assert_eq!(set("MAXSTRINGLEN", 4097).as_deref(), Some(message));
+        assert_eq!(set("MAXSTRINGLEN", 0).as_deref(), Some(message));
+        assert_eq!(set("MAXACTION", u64::MAX).as_deref(), Some("MAXACTION must be between 1 and 1073741824"));
+        assert_eq!(set("MAXERRORS", u64::MAX), None);
+        assert_eq!(set("MAXERRORS", 0), None);
+        assert_eq!(set("MAXFOO", 1).as_deref(), Some("unknown limit MAXFOO"));
+        assert_eq!(limits.errors, 0);
+    }
+}
