@@ -11,6 +11,8 @@
 extern crate alloc;
 
 pub mod asm;
+pub mod codegen;
+pub mod compile;
 pub mod isa;
 pub mod object;
 pub mod target;

@@ -1,0 +1,215 @@
+//! The code generator: IR functions of the kernel domain to eBPF.
+//!
+//! ```text
+//! ir::Function --select--> VCode (virtual registers, calls with argument moves, frame slots)
+//!              --regalloc--> the same with a colour for each register; spills only where ten colours do not do
+//!              --emit--> asm::Code (frame offsets, block order, jumps)
+//! ```
+//!
+//! Invariants: every byte that leaves the program (record, key, value) was written by it; every exit path gives back
+//! what was taken (scratch slot, locks, reservation); the shapes are those that the verifiers of all supported kernels
+//! accept.
+//!
+//! Rooms, in reading order: `storage` (where strings live), `select/` (IR to virtual code), `vcode`, `liveness`,
+//! `regalloc`, `emit`.
+//!
+//! **Not here:** inlining and folding (`tracer_common::ir`'s optimizer, run before), the object file (`crate::object`).
+
+mod emit;
+mod liveness;
+mod regalloc;
+mod select;
+mod storage;
+mod vcode;
+
+use crate::asm::Code;
+use crate::target::Target;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use tracer_common::ir::{Module, PlaceId, SiteFact};
+use tracer_common::layout::{Layout, MapKind, MapSpec};
+use tracer_common::ledger;
+use tracer_common::manifest::Manifest;
+use tracer_common::record;
+
+/// Name of the map of per-CPU scratch slots.
+pub const SCRATCH: &str = "scratch";
+/// Name of the map of free scratch slots, on kernels without fetching atomics.
+pub const SCRATCH_POOL: &str = "scratch_pool";
+/// Name of the map of site texts.
+pub const SITES: &str = "sites";
+
+/// Why code cannot be generated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CodegenError {
+    /// A limit of the kernel is exceeded.
+    Limit(String),
+    /// This kernel, or this version, cannot do it.
+    Unsupported {
+        /// Where in the script.
+        place: PlaceId,
+        /// What.
+        what: String,
+    },
+}
+
+impl fmt::Display for CodegenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CodegenError::Limit(what) => f.write_str(what),
+            CodegenError::Unsupported { what, .. } => {
+                write!(f, "{what} is not supported in a kernel-domain handler yet")
+            }
+        }
+    }
+}
+
+/// Texts that kernel code looks up by site: the loader fills the map [`SITES`].
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SiteTexts {
+    /// Bytes of a row.
+    pub row: u32,
+    /// Facts with the offset and capacity of their field.
+    pub fields: Vec<(SiteFact, u32, u16)>,
+}
+
+/// The product: code for each program of the manifest, and the maps that it uses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Generated {
+    /// In the manifest's order.
+    pub programs: Vec<Code>,
+    /// For each program, the slots whose constant must become the site's number.
+    pub site_patches: Vec<Vec<u32>>,
+    /// All maps; code refers to them by index.
+    pub maps: Vec<MapSpec>,
+    /// Constants.
+    pub rodata: Vec<u8>,
+    /// What the loader must put into [`SITES`].
+    pub site_texts: SiteTexts,
+    /// Scratch slots that the loader must put into [`SCRATCH_POOL`]; 0 where atomics do it.
+    pub pool: u32,
+}
+
+/// Maps and constants that programs share.
+pub(crate) struct Shared<'m> {
+    pub(crate) module: &'m Module,
+    pub(crate) manifest: &'m Manifest,
+    pub(crate) layout: &'m Layout,
+    pub(crate) target: &'m Target,
+    pub(crate) maps: Vec<MapSpec>,
+    pub(crate) rodata: Vec<u8>,
+    pub(crate) site_texts: SiteTexts,
+    /// Bytes that the hungriest program wants of a scratch slot.
+    pub(crate) scratch: u32,
+}
+
+impl Shared<'_> {
+    /// The index of a map, which is added when it is not there.
+    pub(crate) fn map(&mut self, name: &str, make: impl FnOnce() -> MapSpec) -> u32 {
+        match self.maps.iter().position(|map| map.name == name) {
+            Some(index) => index as u32,
+            None => {
+                self.maps.push(make());
+                self.maps.len() as u32 - 1
+            }
+        }
+    }
+
+    pub(crate) fn ledger(&mut self) -> u32 {
+        let size = ledger::size(self.manifest.programs.len() as u32);
+        self.map(ledger::MAP, || MapSpec {
+            name: ledger::MAP.into(),
+            kind: MapKind::MappedArray,
+            key_size: 4,
+            value_size: size,
+            max_entries: 1,
+        })
+    }
+
+    pub(crate) fn records(&mut self) -> u32 {
+        let size = self.target.ring_size;
+        self.map(record::MAP, || MapSpec {
+            name: record::MAP.into(),
+            kind: MapKind::RingBuf,
+            key_size: 0,
+            value_size: 0,
+            max_entries: size,
+        })
+    }
+
+    /// The address of constant bytes: map index and offset.
+    pub(crate) fn constant(&mut self, bytes: &[u8]) -> (u32, u32) {
+        let map = self.map(crate::object::RODATA, || MapSpec {
+            name: crate::object::RODATA.into(),
+            kind: MapKind::Array,
+            key_size: 4,
+            value_size: 0,
+            max_entries: 1,
+        });
+        let found = (0..self.rodata.len().saturating_sub(bytes.len() - 1))
+            .step_by(8)
+            .find(|at| &self.rodata[*at..*at + bytes.len()] == bytes);
+        let at = found.unwrap_or_else(|| {
+            let at = self.rodata.len();
+            self.rodata.extend_from_slice(bytes);
+            self.rodata.resize(self.rodata.len().next_multiple_of(8), 0);
+            at
+        });
+        self.maps[map as usize].value_size = self.rodata.len() as u32;
+        (map, at as u32)
+    }
+}
+
+/// Generates the code of all programs of the manifest.
+pub fn generate(
+    module: &Module,
+    manifest: &Manifest,
+    layout: &Layout,
+    target: &Target,
+) -> Result<Generated, CodegenError> {
+    let mut shared = Shared {
+        module,
+        manifest,
+        layout,
+        target,
+        maps: layout.maps.clone(),
+        rodata: Vec::new(),
+        site_texts: SiteTexts::default(),
+        scratch: 0,
+    };
+    if !manifest.programs.is_empty() {
+        shared.ledger();
+        shared.records();
+    }
+    // Scratch slots are as large as the hungriest program wants, so sizes come first.
+    for program in &manifest.programs {
+        let wanted =
+            storage::Storage::new(&module.functions[program.function.index()], module, layout).scratch;
+        shared.scratch = shared.scratch.max(wanted);
+    }
+    let mut programs = Vec::with_capacity(manifest.programs.len());
+    let mut site_patches = Vec::with_capacity(manifest.programs.len());
+    for index in 0..manifest.programs.len() {
+        let mut code = select::select(&mut shared, index as u32)?;
+        let Some(colours) = regalloc::allocate(&mut code) else {
+            return Err(CodegenError::Limit("the handler needs more registers than can be found".into()));
+        };
+        let (code, patches) = emit::emit(&code, &colours)?;
+        programs.push(code);
+        site_patches.push(patches);
+    }
+    let pool = if shared.maps.iter().any(|map| map.name == SCRATCH_POOL) {
+        target.scratch_slots * target.cpus
+    } else {
+        0
+    };
+    Ok(Generated {
+        programs,
+        site_patches,
+        maps: shared.maps,
+        rodata: shared.rodata,
+        site_texts: shared.site_texts,
+        pool,
+    })
+}

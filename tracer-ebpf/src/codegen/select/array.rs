@@ -1,0 +1,336 @@
+//! Globals: scalars in the mapped block, arrays in hash maps.
+
+use super::super::vcode::{Base, Constant, VInsn, VReg};
+use super::{Memory, Result, Selector};
+use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Size};
+use tracer_common::ir::{Arg, Dest, Element, GlobalId, Key, LongOp, Ty, UpdateOp, Var};
+use tracer_common::layout::{Home, align8};
+use tracer_common::ledger::Cell;
+use tracer_common::record::ErrorKind;
+
+/// `BPF_NOEXIST`.
+const ONLY_NEW: i64 = 1;
+
+impl Selector<'_, '_> {
+    /// The address of a scalar.
+    fn scalar(&mut self, global: GlobalId) -> Option<VReg> {
+        match self.shared.layout.globals[global.index()].home {
+            // The block of scalars is the first map.
+            Home::Scalar { offset } => Some(self.known(Constant::MapValue(0, offset))),
+            Home::Array { .. } | Home::StatScalar { .. } => None,
+            Home::Evaluator => {
+                panic!("this is a bug: kernel code touches {global}, which is not shared (lower::usage)")
+            }
+        }
+    }
+
+    pub(super) fn map_of(&self, global: GlobalId) -> u32 {
+        match self.shared.layout.globals[global.index()].home {
+            Home::Array { map } | Home::StatScalar { map } => map,
+            Home::Scalar { .. } | Home::Evaluator => panic!("this is a bug: {global} has no map of its own"),
+        }
+    }
+
+    /// Packs the keys of an element.
+    pub(super) fn key(&mut self, global: GlobalId, keys: &[Arg]) -> Memory {
+        let size = self.shared.layout.globals[global.index()].key_size;
+        let memory = self.temporary(size);
+        for (n, key) in keys.iter().enumerate() {
+            let at = memory.at(self.shared.layout.globals[global.index()].keys[n]);
+            match (key, self.shared.module.globals[global.index()].keys[n]) {
+                (Arg::Long(value), Ty::Long) => {
+                    let value = self.source(*value);
+                    self.store(Size::Dw, at, value);
+                }
+                (Arg::Str(value), Ty::Str(capacity)) => self.string_key(at, u32::from(capacity), *value),
+                (key, ty) => panic!("this is a bug: {key:?} as a key of type {ty} (ir::verify)"),
+            }
+        }
+        memory
+    }
+
+    pub(super) fn find(&mut self, global: GlobalId, key: Memory) -> VReg {
+        let map = Constant::Map(self.map_of(global));
+        let key = self.address(key);
+        self.call_for(Helper::MapLookupElem, &[map.into(), key])
+    }
+
+    pub(super) fn get(&mut self, dest: Dest, element: &Element) -> Result {
+        if let Some(address) = self.scalar(element.global) {
+            self.value_to(dest, address);
+            return Ok(());
+        }
+        let key = self.key(element.global, &element.keys);
+        let found = self.find(element.global, key);
+        let done = self.block(false);
+        match dest {
+            Dest::Long(var) => {
+                let result = self.reg();
+                self.constant(result, 0);
+                self.jump_if(JumpOp::Eq, found, 0, done);
+                self.push(VInsn::Load { size: Size::Dw, dst: result, base: Base::Reg(found), off: 0 });
+                self.jump(done);
+                self.at(done);
+                self.mov(self.var(var), result);
+            }
+            Dest::Str(var) => {
+                let missing = self.block(false);
+                self.jump_if(JumpOp::Eq, found, 0, missing);
+                self.value_to(dest, found);
+                self.jump(done);
+                self.at(missing);
+                self.make_empty(var);
+                self.jump(done);
+                self.at(done);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the value at an address into a register.
+    fn value_to(&mut self, dest: Dest, address: VReg) {
+        match dest {
+            Dest::Long(var) => {
+                let dst = self.var(var);
+                self.push(VInsn::Load { size: Size::Dw, dst, base: Base::Reg(address), off: 0 });
+            }
+            Dest::Str(var) => {
+                let home = self.home(var);
+                self.string_from(home, self.capacity(var), address.into());
+            }
+        }
+    }
+
+    /// Writes a value to memory that holds one of the global's.
+    fn value_from(&mut self, global: GlobalId, to: Memory, value: Arg) {
+        match value {
+            Arg::Long(value) => {
+                let value = self.source(value);
+                self.store(Size::Dw, to, value);
+            }
+            Arg::Str(value) => {
+                let capacity = match self.shared.module.globals[global.index()].ty {
+                    tracer_common::ir::GlobalTy::Value(Ty::Str(capacity)) => u32::from(capacity),
+                    _ => panic!("this is a bug: a string for {global}, which holds none (ir::verify)"),
+                };
+                self.string_to(to, capacity, value);
+            }
+        }
+    }
+
+    pub(super) fn set_element(&mut self, element: &Element, value: Arg) -> Result {
+        let global = element.global;
+        if let Some(address) = self.scalar(global) {
+            self.value_from(global, Memory { base: Base::Reg(address), off: 0 }, value);
+            return Ok(());
+        }
+        let key = self.key(global, &element.keys);
+        let layout = &self.shared.layout.globals[global.index()];
+        let (size, inserted) = (layout.value_size, layout.inserted);
+        let stored = align8(size) + if inserted.is_some() { 8 } else { 0 };
+        let done = self.block(false);
+        if inserted.is_some() {
+            // Overwriting keeps the time of insertion.
+            let found = self.find(global, key);
+            let new = self.block(false);
+            self.jump_if(JumpOp::Eq, found, 0, new);
+            self.value_from(global, Memory { base: Base::Reg(found), off: 0 }, value);
+            self.jump(done);
+            self.at(new);
+        }
+        // A large value is built behind the key, which may be in the same area.
+        let buffer = if stored > super::FRAME_KEY {
+            self.area().at(align8(self.shared.layout.globals[global.index()].key_size))
+        } else {
+            self.temporary(stored)
+        };
+        if let Arg::Str(_) = value {
+            self.store_zeros(buffer, align8(size));
+        }
+        self.value_from(global, buffer, value);
+        if let Some(offset) = inserted {
+            let now = self.call_for(Helper::KtimeGetNs, &[]);
+            self.store(Size::Dw, buffer.at(offset), now);
+        }
+        let map = Constant::Map(self.map_of(global));
+        let (key, buffer) = (self.address(key), self.address(buffer));
+        let failed = self.call_for(Helper::MapUpdateElem, &[map.into(), key, buffer, 0i64.into()]);
+        self.refuse_if(failed, global);
+        self.jump(done);
+        self.at(done);
+        Ok(())
+    }
+
+    /// An insert that failed is counted and raises.
+    fn refuse_if(&mut self, failed: VReg, global: GlobalId) {
+        let (refused, on) = (self.block(true), self.block(false));
+        self.jump_if(JumpOp::Ne, failed, 0, refused);
+        self.jump(on);
+        self.aside(refused, |s| s.refuse(global));
+        self.at(on);
+    }
+
+    pub(super) fn refuse(&mut self, global: GlobalId) {
+        self.count(Cell::Refused);
+        let number = self.known(Constant::Number(i64::from(global.0)));
+        self.raise(ErrorKind::Overflow, Some(number));
+    }
+
+    /// The element, inserted with zeros when it is not there. Two hits that insert at once both find the one element.
+    pub(super) fn find_or_insert(&mut self, global: GlobalId, keys: &[Arg]) -> VReg {
+        let key = self.key(global, keys);
+        let address = self.reg();
+        let found = self.find(global, key);
+        self.mov(address, found);
+        let (insert, on) = (self.block(true), self.block(false));
+        self.jump_if(JumpOp::Eq, address, 0, insert);
+        self.jump(on);
+        self.aside(insert, |s| {
+            let layout = &s.shared.layout.globals[global.index()];
+            let (size, inserted) = (align8(layout.value_size), layout.inserted);
+            let stored = size + if inserted.is_some() { 8 } else { 0 };
+            let map = Constant::Map(s.map_of(global));
+            // Zeros for the new element: from the frame, or from the constants when it is large.
+            let per_cpu = layout.cell.is_some();
+            let value = if stored <= 32 {
+                let buffer = s.temporary(stored);
+                s.store_bytes(buffer, b"", stored);
+                if let (Some(offset), false) = (inserted, per_cpu) {
+                    let now = s.call_for(Helper::KtimeGetNs, &[]);
+                    s.store(Size::Dw, buffer.at(offset), now);
+                }
+                s.address(buffer)
+            } else {
+                let (map, at) = s.shared.constant(&alloc::vec![0; stored as usize]);
+                Constant::MapValue(map, at).into()
+            };
+            let place = s.address(key);
+            s.call(Helper::MapUpdateElem, &[map.into(), place, value, ONLY_NEW.into()]);
+            let again = s.find(global, key);
+            s.mov(address, again);
+            let full = s.block(true);
+            s.jump_if(JumpOp::Eq, address, 0, full);
+            if let (Some(offset), true) = (inserted, per_cpu || stored > 32) {
+                s.stamp(address, offset);
+            }
+            s.jump(on);
+            s.aside(full, |s| s.refuse(global));
+        });
+        self.at(on);
+        address
+    }
+
+    /// Notes when an element was inserted, unless that is known.
+    fn stamp(&mut self, element: VReg, offset: u32) {
+        let at = Memory { base: Base::Reg(element), off: offset as i32 };
+        let known = self.load_from(Size::Dw, at);
+        let on = self.block(true);
+        self.jump_if(JumpOp::Ne, known, 0, on);
+        let now = self.call_for(Helper::KtimeGetNs, &[]);
+        self.store(Size::Dw, at, now);
+        self.jump(on);
+        self.at(on);
+    }
+
+    pub(super) fn update(
+        &mut self,
+        op: UpdateOp,
+        element: &Element,
+        value: LongOp,
+        old: Option<Var>,
+        new: Option<Var>,
+    ) -> Result {
+        let base = match self.scalar(element.global) {
+            Some(address) => address,
+            None => self.find_or_insert(element.global, &element.keys),
+        };
+        let (atomic, alu) = match op {
+            UpdateOp::Add => (AtomicOp::Add, AluOp::Add),
+            UpdateOp::And => (AtomicOp::And, AluOp::And),
+            UpdateOp::Or => (AtomicOp::Or, AluOp::Or),
+            UpdateOp::Xor => (AtomicOp::Xor, AluOp::Xor),
+        };
+        let fetching = self.shared.target.features.atomics_fetch;
+        if !fetching && op != UpdateOp::Add {
+            return self.unsupported(
+                "&=, |= or ^= on a global, on a kernel without such atomic instructions (before 5.12),",
+            );
+        }
+        let wanted = old.is_some() || new.is_some();
+        let operand = self.reg();
+        self.set(operand, value);
+        if !wanted || fetching {
+            let src = operand;
+            self.push(VInsn::Atomic { op: atomic, fetch: wanted, base, off: 0, src });
+        }
+        if !wanted {
+            return Ok(());
+        }
+        if !fetching {
+            // Before 5.12 an addition cannot tell what it found: the update itself is never lost, but under
+            // concurrency the value reported may already hold another hit's.
+            let src = operand;
+            self.push(VInsn::Atomic { op: AtomicOp::Add, fetch: false, base, off: 0, src });
+            let after = self.load_from(Size::Dw, Memory { base: Base::Reg(base), off: 0 });
+            let operand = self.source(value);
+            if let Some(new) = new {
+                self.mov(self.var(new), after);
+            }
+            if let Some(old) = old {
+                self.alu(AluOp::Sub, after, operand);
+                self.mov(self.var(old), after);
+            }
+            return Ok(());
+        }
+        if let Some(new) = new {
+            let result = self.reg();
+            self.mov(result, operand);
+            let again = self.source(value);
+            self.alu(alu, result, again);
+            self.mov(self.var(new), result);
+        }
+        if let Some(old) = old {
+            self.mov(self.var(old), operand);
+        }
+        Ok(())
+    }
+
+    fn full_key(&mut self, global: GlobalId, keys: &[Key]) -> Memory {
+        let keys: alloc::vec::Vec<Arg> = keys.iter().flatten().copied().collect();
+        self.key(global, &keys)
+    }
+
+    pub(super) fn contains(&mut self, dest: Var, global: GlobalId, keys: &[Key]) -> Result {
+        let key = self.full_key(global, keys);
+        let found = self.find(global, key);
+        let result = self.reg();
+        self.constant(result, 1);
+        let done = self.block(false);
+        self.jump_if(JumpOp::Ne, found, 0, done);
+        self.constant(result, 0);
+        self.jump(done);
+        self.at(done);
+        self.mov(self.var(dest), result);
+        Ok(())
+    }
+
+    pub(super) fn delete(&mut self, global: GlobalId, keys: &[Key]) -> Result {
+        let key = self.full_key(global, keys);
+        let map = Constant::Map(self.map_of(global));
+        let key = self.address(key);
+        self.call(Helper::MapDeleteElem, &[map.into(), key]);
+        Ok(())
+    }
+
+    pub(super) fn clear(&mut self, global: GlobalId) -> Result {
+        let Some(address) = self.scalar(global) else {
+            return self.unsupported("delete of a whole array or statistic");
+        };
+        let memory = Memory { base: Base::Reg(address), off: 0 };
+        match self.shared.module.globals[global.index()].ty {
+            tracer_common::ir::GlobalTy::Value(Ty::Str(_)) => self.store(Size::B, memory, 0),
+            _ => self.store(Size::Dw, memory, 0),
+        }
+        Ok(())
+    }
+}

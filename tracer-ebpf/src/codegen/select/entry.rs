@@ -1,0 +1,305 @@
+//! What every program does first and last: session state, hit counter, scratch slot, locks.
+//!
+//! A scratch slot is claimed from this CPU's few by an atomic exchange, so that a program that preempts or interrupts
+//! another never shares memory with it; where the kernel has no fetching atomics, a stack map is the pool.
+//! Counters depend on no claim: hits = run + skipped.
+
+use super::super::liveness::Liveness;
+use super::super::vcode::{Base, Constant, MACHINE, VInsn, VReg, VSrc};
+use super::super::{SCRATCH, SCRATCH_POOL};
+use super::{Memory, Result, Selector};
+use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Reg, Size};
+use alloc::vec::Vec;
+use tracer_common::ir::{Inst, Source};
+use tracer_common::layout::{MapKind, MapSpec};
+use tracer_common::ledger::{self, Cell};
+use tracer_common::manifest::ProgramKind;
+
+/// Bytes before a scratch slot's memory: its claim word.
+const CLAIM: u32 = 8;
+/// Largest value of a per-CPU map.
+const PER_CPU_LIMIT: u32 = 32 << 10;
+
+impl Selector<'_, '_> {
+    /// Everything before the handler's own code. The current block goes on with it.
+    pub(super) fn open(&mut self) -> Result {
+        let needs_ctx = self.needs_ctx();
+        if needs_ctx {
+            self.mov(self.ctx, Reg::R1.into());
+        }
+        let plain_exit = self.block(false);
+        self.count_hit(plain_exit);
+        let locks = self.function.locks.clone();
+        if self.storage.scratch > 0 {
+            self.claim(plain_exit)?;
+        }
+        if !locks.is_empty() {
+            self.lock(&locks)?;
+        }
+        if self.function.blocks.iter().flat_map(|b| &b.insts).any(|(i, _)| matches!(i, Inst::Tick { .. })) {
+            let ticks = self.reg();
+            self.constant(ticks, 0);
+            self.ticks = Some(ticks);
+        }
+        self.init_strings();
+        self.release(plain_exit, &locks);
+        self.aside(plain_exit, |s| s.push(VInsn::Exit));
+        Ok(())
+    }
+
+    /// Blocks that are made when something asked for them.
+    pub(super) fn close(&mut self) {
+        self.failure_block();
+    }
+
+    /// Tests the session's state and counts the hit.
+    fn count_hit(&mut self, plain_exit: super::Label) {
+        let map = self.shared.ledger();
+        let offset = ledger::offset(self.program, Cell::Hits);
+        let row = self.known(Constant::MapValue(map, offset));
+        let (head, off) = if offset <= 30_000 {
+            (row, ledger::STATE as i32 - offset as i32)
+        } else {
+            (self.known(Constant::MapValue(map, ledger::STATE)), 0)
+        };
+        let state = self.load_from(Size::W, Memory { base: Base::Reg(head), off });
+        self.jump_if(JumpOp::Ne, state, 0, plain_exit);
+        let one = self.known(Constant::Number(1));
+        self.push(VInsn::Atomic { op: AtomicOp::Add, fetch: false, base: row, off: 0, src: one });
+    }
+
+    fn claim(&mut self, plain_exit: super::Label) -> Result {
+        let stride = CLAIM + self.shared.scratch.next_multiple_of(8);
+        let slots = self.shared.target.scratch_slots;
+        let refused = self.block(true);
+        self.aside(refused, |s| {
+            s.count(Cell::SkippedNesting);
+            s.jump(plain_exit);
+        });
+        let scratch = self.reg();
+        if self.shared.target.features.atomics_fetch {
+            if stride * slots > PER_CPU_LIMIT {
+                return Err(super::CodegenError::Limit(alloc::format!(
+                    "the strings of a handler need {stride} bytes; lower MAXSTRINGLEN"
+                )));
+            }
+            let map = self.shared.map(SCRATCH, || MapSpec {
+                name: SCRATCH.into(),
+                kind: MapKind::PerCpuArray,
+                key_size: 4,
+                value_size: stride * slots,
+                max_entries: 1,
+            });
+            let base = self.lookup_first(map);
+            self.jump_if(JumpOp::Eq, base, 0, refused);
+            let claimed = self.block(false);
+            for n in 0..slots {
+                let word = self.known(Constant::Number(1));
+                let off = (n * stride) as i32;
+                self.push(VInsn::Atomic { op: AtomicOp::Xchg, fetch: true, base, off, src: word });
+                let next = self.block(true);
+                self.jump_if(JumpOp::Ne, word, 0, next);
+                self.mov(scratch, base);
+                self.alu(AluOp::Add, scratch, off + CLAIM as i32);
+                self.jump(claimed);
+                self.at(next);
+            }
+            self.jump(refused);
+            self.at(claimed);
+        } else {
+            let count = slots * self.shared.target.cpus;
+            let pool = self.shared.map(SCRATCH_POOL, || MapSpec {
+                name: SCRATCH_POOL.into(),
+                kind: MapKind::Stack,
+                key_size: 0,
+                value_size: 4,
+                max_entries: count,
+            });
+            let map = self.shared.map(SCRATCH, || MapSpec {
+                name: SCRATCH.into(),
+                kind: MapKind::Array,
+                key_size: 4,
+                value_size: stride,
+                max_entries: count,
+            });
+            let number = self.temporary(8);
+            let address = self.address(number);
+            let failed = self.call_for(Helper::MapPopElem, &[Constant::Map(pool).into(), address]);
+            self.jump_if(JumpOp::Ne, failed, 0, refused);
+            let address = self.address(number);
+            let base = self.call_for(Helper::MapLookupElem, &[Constant::Map(map).into(), address]);
+            self.jump_if(JumpOp::Eq, base, 0, refused);
+            // The slot's number waits in its claim word until it is given back.
+            let taken = self.load_from(Size::W, number);
+            self.store(Size::Dw, Memory { base: Base::Reg(base), off: 0 }, taken);
+            self.mov(scratch, base);
+            self.alu(AluOp::Add, scratch, CLAIM as i32);
+        }
+        self.scratch = Some(scratch);
+        Ok(())
+    }
+
+    /// Looks up key 0 of an array map.
+    pub(super) fn lookup_first(&mut self, map: u32) -> VReg {
+        let key = self.temporary(8);
+        self.store(Size::W, key, 0);
+        let address = self.address(key);
+        self.call_for(Helper::MapLookupElem, &[Constant::Map(map).into(), address])
+    }
+
+    fn lock(&mut self, locks: &[tracer_common::ir::GlobalId]) -> Result {
+        if !self.shared.target.features.atomics_fetch {
+            return self.unsupported("reading and overwriting a global in one handler, on a kernel without atomic exchange (before 5.12),");
+        }
+        let tries = self.shared.module.limits.trylock;
+        for (n, global) in locks.iter().enumerate() {
+            let word = self.lock_word(*global);
+            let left = self.reg();
+            self.constant(left, i64::from(tries));
+            let (again, taken, failed) = (self.block(false), self.block(false), self.block(true));
+            self.jump(again);
+            self.at(again);
+            let base = self.known(word);
+            let old = self.known(Constant::Number(1));
+            self.push(VInsn::Atomic { op: AtomicOp::Xchg, fetch: true, base, off: 0, src: old });
+            self.jump_if(JumpOp::Eq, old, 0, taken);
+            self.alu(AluOp::Sub, left, 1);
+            self.jump_if(JumpOp::Ne, left, 0, again);
+            self.jump(failed);
+            let held: Vec<_> = locks[..n].to_vec();
+            self.aside(failed, |s| {
+                s.count(Cell::SkippedLock);
+                s.unlock(&held);
+                s.release_scratch();
+                s.push(VInsn::Exit);
+            });
+            self.at(taken);
+        }
+        Ok(())
+    }
+
+    fn lock_word(&mut self, global: tracer_common::ir::GlobalId) -> Constant {
+        let Some(lock) = self.shared.layout.globals[global.index()].lock else {
+            panic!("this is a bug: a lock without a word (layout::Layout)")
+        };
+        Constant::MapValue(0, lock)
+    }
+
+    fn unlock(&mut self, locks: &[tracer_common::ir::GlobalId]) {
+        for global in locks.iter().rev() {
+            let word = self.lock_word(*global);
+            let base = self.known(word);
+            self.store(Size::Dw, Memory { base: Base::Reg(base), off: 0 }, 0);
+        }
+    }
+
+    fn release_scratch(&mut self) {
+        let Some(scratch) = self.scratch else { return };
+        let claim = Memory { base: Base::Reg(scratch), off: -(CLAIM as i32) };
+        if self.shared.target.features.atomics_fetch {
+            self.store(Size::Dw, claim, 0);
+        } else {
+            let pool = self.shared.maps.iter().position(|m| m.name == SCRATCH_POOL);
+            let pool = Constant::Map(pool.map_or(0, |n| n as u32));
+            let number = self.load_from(Size::W, claim);
+            self.temporary = 0;
+            let value = self.temporary(8);
+            self.store(Size::Dw, value, number);
+            let value = self.address(value);
+            self.call(Helper::MapPushElem, &[pool.into(), value, 0i64.into()]);
+        }
+    }
+
+    /// The block that all paths through the handler end in.
+    fn release(&mut self, plain_exit: super::Label, locks: &[tracer_common::ir::GlobalId]) {
+        let exit = self.exit;
+        self.aside(exit, |s| {
+            s.unlock(locks);
+            s.release_scratch();
+            s.jump(plain_exit);
+        });
+    }
+
+    fn needs_ctx(&self) -> bool {
+        let mut needs = self.uses_site() && !self.site_is_constant();
+        for (inst, _) in self.function.blocks.iter().flat_map(|b| &b.insts) {
+            needs |= matches!(inst, Inst::Context { source: Source::Register(_) | Source::Argument(_), .. });
+        }
+        needs
+    }
+
+    /// Whether the number of the site is wanted: by the script, or in the header of a record.
+    fn uses_site(&self) -> bool {
+        let sends = |inst: &Inst| {
+            matches!(inst, Inst::Emit { .. } | Inst::Site { .. } | Inst::SiteText { .. }) || inst.can_raise()
+        };
+        self.function.blocks.iter().any(|block| {
+            block.insts.iter().any(|(inst, _)| sends(inst))
+                || matches!(block.term.0, tracer_common::ir::Term::Raise(_))
+        })
+    }
+
+    /// Whether the program knows its site without asking: it has one, or the number is patched in.
+    fn site_is_constant(&self) -> bool {
+        let features = &self.shared.target.features;
+        let cookie = match self.entry.kind {
+            ProgramKind::Uprobe
+            | ProgramKind::Uretprobe
+            | ProgramKind::Kprobe
+            | ProgramKind::Kretprobe
+            | ProgramKind::PerfEvent => features.attach_cookie,
+            ProgramKind::Fentry | ProgramKind::Fexit => features.attach_cookie_tracing,
+            ProgramKind::RawTracepoint => features.attach_cookie_raw_tracepoint,
+        };
+        self.entry.sites.len() == 1 || !cookie
+    }
+
+    /// The site's number as an operand: asked for where it is wanted, which is mostly on paths that are seldom taken.
+    pub(super) fn site(&mut self) -> VSrc {
+        match self.entry.sites.as_slice() {
+            [site] => VSrc::Imm(*site as i32),
+            _ if self.site_is_constant() => VSrc::Reg(self.known(Constant::Site)),
+            _ => {
+                let ctx = self.ctx;
+                VSrc::Reg(self.call_for(Helper::GetAttachCookie, &[ctx.into()]))
+            }
+        }
+    }
+
+    pub(super) fn site_into(&mut self, dst: VReg) {
+        match self.site() {
+            VSrc::Imm(site) => self.constant(dst, site),
+            VSrc::Reg(site) => self.mov(dst, site),
+        }
+    }
+
+    /// Makes strings empty that may be read before they are written.
+    fn init_strings(&mut self) {
+        for var in super::string::read_before_written(self.function) {
+            self.make_empty(var);
+        }
+    }
+
+    /// Sets registers to 0 that may be read before they are written.
+    pub(super) fn initialise(&mut self) {
+        let liveness = Liveness::new(&self.code);
+        let wanted: Vec<VReg> = liveness.before[0].iter().filter(|reg| reg.0 >= MACHINE).collect();
+        let place = self.place;
+        let at = self.code.blocks[0]
+            .insns
+            .iter()
+            .position(|(insn, _)| !matches!(insn, VInsn::Move { src, .. } if src.0 < MACHINE));
+        for dst in wanted {
+            let insn = VInsn::Constant { dst, value: Constant::Number(0) };
+            self.code.blocks[0].insns.insert(at.unwrap_or(0), (insn, place));
+        }
+    }
+
+    /// Counts statements against MAXACTION.
+    pub(super) fn tick(&mut self, count: u32) {
+        let Some(ticks) = self.ticks else { return };
+        self.alu(AluOp::Add, ticks, count as i32);
+        let limit = self.shared.module.limits.action.min(i32::MAX as u32) as i32;
+        self.raise_if(JumpOp::Gt, ticks, limit, tracer_common::record::ErrorKind::Action, None);
+    }
+}

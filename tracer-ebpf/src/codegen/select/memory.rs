@@ -1,0 +1,108 @@
+//! The probe context, and reads of kernel and user memory.
+
+use super::super::vcode::{Base, VInsn};
+use super::{Memory, Result, Selector};
+use crate::isa::{AluOp, Helper, JumpOp, Size};
+use tracer_common::ir::{ContextKind, LongOp, OnFault, Source, Space, Var, Width};
+use tracer_common::ledger::Cell;
+use tracer_common::record::ErrorKind;
+
+impl Selector<'_, '_> {
+    pub(super) fn context(&mut self, dest: Var, source: Source, width: Width) -> Result {
+        let (offset, narrow) = match (source, self.function.context) {
+            (Source::Register(number), ContextKind::Registers | ContextKind::Perf) => {
+                match self.shared.target.arch.register_offset(number) {
+                    Some(offset) => (i32::from(offset), true),
+                    None => return self.unsupported(&alloc::format!("DWARF register {number}")),
+                }
+            }
+            (Source::Argument(number), ContextKind::Words) => (i32::from(number) * 8, false),
+            (source, context) => {
+                panic!("this is a bug: {source:?} in a {context:?} context (pass 2; dump with -p3)")
+            }
+        };
+        let dst = self.var(dest);
+        let base = Base::Reg(self.ctx);
+        // A narrow load of a saved register reads its low bytes; words may only be read whole.
+        let size = match Size::from_bytes(u32::from(width.bytes)) {
+            Some(size) if narrow && !width.signed => size,
+            _ => Size::Dw,
+        };
+        self.push(VInsn::Load { size, dst, base, off: offset });
+        if size == Size::Dw && width.bytes < 8 {
+            self.extend(dst, width);
+        }
+        Ok(())
+    }
+
+    pub(super) fn load(
+        &mut self,
+        dest: Var,
+        space: Space,
+        address: LongOp,
+        offset: i32,
+        width: Width,
+        on_fault: OnFault,
+    ) -> Result {
+        let Some(size) = Size::from_bytes(u32::from(width.bytes)) else {
+            panic!("this is a bug: a read of {} bytes (ir::verify)", width.bytes)
+        };
+        let from = self.read(address);
+        let at = if offset == 0 {
+            from
+        } else {
+            let at = self.reg();
+            self.mov(at, from);
+            self.alu(AluOp::Add, at, offset);
+            at
+        };
+        let buffer = self.temporary(8);
+        let to = self.address(buffer);
+        let failed = self.call_for(reader(space), &[to, u32::from(width.bytes).into(), at.into()]);
+        let dst = self.var(dest);
+        match on_fault {
+            OnFault::Raise => {
+                self.raise_if(JumpOp::Ne, failed, 0, fault(space), Some(at));
+                self.push(VInsn::Load { size, dst, base: buffer.base, off: buffer.off });
+            }
+            OnFault::Flag(flag) => {
+                // The helper zeroes what it could not read.
+                let flag = self.var(flag);
+                let good = self.block(false);
+                self.constant(flag, 0);
+                self.push(VInsn::Load { size, dst, base: buffer.base, off: buffer.off });
+                self.jump_if(JumpOp::Eq, failed, 0, good);
+                self.constant(flag, 1);
+                self.count(Cell::Faults);
+                self.jump(good);
+                self.at(good);
+            }
+        }
+        if width.signed {
+            self.extend(dst, width);
+        }
+        Ok(())
+    }
+
+    /// The word of the ledger's header at an offset.
+    pub(super) fn header(&mut self, offset: u32) -> super::VReg {
+        let map = self.shared.ledger();
+        let base = self.known(super::Constant::MapValue(map, offset));
+        self.load_from(Size::Dw, Memory { base: Base::Reg(base), off: 0 })
+    }
+}
+
+fn reader(space: Space) -> Helper {
+    match space {
+        Space::Kernel => Helper::ProbeReadKernel,
+        Space::User => Helper::ProbeReadUser,
+    }
+}
+
+/// The error of a bad address.
+pub(super) fn fault(space: Space) -> ErrorKind {
+    match space {
+        Space::Kernel => ErrorKind::KernelFault,
+        Space::User => ErrorKind::UserFault,
+    }
+}

@@ -1,0 +1,526 @@
+//! Instruction selection: IR instructions to virtual code.
+//!
+//! A helper call is written as moves into r1 … r5, the call, and a move out of r0; allocation removes most of the
+//! moves. Temporary memory of one IR instruction (keys, values to insert, read buffers) lies in an area of the frame
+//! that the next instruction uses again.
+//!
+//! Rooms, in reading order: this file (the selector's tools, terminators), `entry` (what every program does first and
+//! last), `scalar`, `memory`, `string`, `array`, `statistic`, `record` (what is sent, errors included).
+
+mod array;
+mod entry;
+mod memory;
+mod record;
+mod scalar;
+mod statistic;
+mod string;
+
+use super::storage::{FRAME_KEY, Home, Storage};
+use super::vcode::{Base, Constant, Label, MACHINE, Slot, SlotInfo, VBlock, VCode, VInsn, VReg, VSrc};
+use super::{CodegenError, Shared};
+use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Reg, Size};
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use tracer_common::intrinsic::Intrinsic;
+use tracer_common::ir::{Block, CmpOp, Dest, Function, Inst, LongOp, PlaceId, StrVar, Term, Var, Visitor};
+use tracer_common::ledger::{self, Cell};
+use tracer_common::manifest::Program;
+
+type Result<T = ()> = core::result::Result<T, CodegenError>;
+
+/// Selects a program of the manifest.
+pub(super) fn select(shared: &mut Shared<'_>, program: u32) -> Result<VCode> {
+    let entry = &shared.manifest.programs[program as usize];
+    let function = &shared.module.functions[entry.function.index()];
+    let storage = Storage::new(function, shared.module, shared.layout);
+    let mut code = VCode { blocks: Vec::new(), registers: MACHINE, slots: Vec::new() };
+    let longs = (0..function.longs).map(|_| code.register()).collect();
+    let ctx = code.register();
+    let mut selector = Selector {
+        uses: count_uses(function),
+        frame_strings: vec![None; function.strings.len()],
+        shared,
+        entry,
+        function,
+        program,
+        code,
+        current: Label(0),
+        place: function.blocks[0].term.1,
+        labels: Vec::new(),
+        longs,
+        storage,
+        ctx,
+        scratch: None,
+        ticks: None,
+        temporary: 0,
+        catch: None,
+        exit: Label(0),
+        failure: None,
+    };
+    selector.function()?;
+    Ok(selector.code)
+}
+
+/// Registers that carry an error to the block that reports it.
+#[derive(Clone, Copy)]
+struct Failure {
+    label: Label,
+    place: VReg,
+    kind: VReg,
+    argument: VReg,
+}
+
+/// An argument of a helper call.
+#[derive(Clone, Copy)]
+enum Arg {
+    Reg(VReg),
+    Constant(Constant),
+}
+
+impl From<VReg> for Arg {
+    fn from(reg: VReg) -> Arg {
+        Arg::Reg(reg)
+    }
+}
+
+impl From<i64> for Arg {
+    fn from(number: i64) -> Arg {
+        Arg::Constant(Constant::Number(number))
+    }
+}
+
+impl From<u32> for Arg {
+    fn from(number: u32) -> Arg {
+        Arg::from(i64::from(number))
+    }
+}
+
+impl From<Constant> for Arg {
+    fn from(constant: Constant) -> Arg {
+        Arg::Constant(constant)
+    }
+}
+
+/// Memory at a base and an offset.
+#[derive(Clone, Copy)]
+struct Memory {
+    base: Base,
+    off: i32,
+}
+
+impl Memory {
+    fn at(self, more: u32) -> Memory {
+        Memory { off: self.off + more as i32, ..self }
+    }
+}
+
+struct Selector<'s, 'm> {
+    shared: &'s mut Shared<'m>,
+    entry: &'m Program,
+    function: &'m Function,
+    program: u32,
+    code: VCode,
+    current: Label,
+    place: PlaceId,
+    /// The label of each IR block.
+    labels: Vec<Label>,
+    longs: Vec<VReg>,
+    /// How often each long register is read.
+    uses: Vec<u32>,
+    storage: Storage,
+    frame_strings: Vec<Option<Slot>>,
+    ctx: VReg,
+    /// Address of the claimed scratch slot.
+    scratch: Option<VReg>,
+    /// Statements so far.
+    ticks: Option<VReg>,
+    /// Bytes of the temporary area that the current instruction uses.
+    temporary: u32,
+    catch: Option<Block>,
+    /// Gives back what was taken, and ends.
+    exit: Label,
+    failure: Option<Failure>,
+}
+
+impl Selector<'_, '_> {
+    fn function(&mut self) -> Result {
+        let first = self.block(false);
+        self.current = first;
+        self.exit = self.block(false);
+        for _ in &self.function.blocks {
+            let label = self.block(false);
+            self.labels.push(label);
+        }
+        self.mark_loops();
+        self.open()?;
+        self.jump(self.labels[0]);
+        for (n, block) in self.function.blocks.iter().enumerate() {
+            self.current = self.labels[n];
+            self.catch = block.catch;
+            let fused = self.fused(n);
+            let count = block.insts.len() - usize::from(fused);
+            for (inst, place) in &block.insts[..count] {
+                self.place = *place;
+                self.temporary = 0;
+                self.inst(inst)?;
+            }
+            self.place = block.term.1;
+            self.temporary = 0;
+            let compare = if fused { block.insts.last().map(|(inst, _)| inst) } else { None };
+            self.term(&block.term.0, compare)?;
+        }
+        self.close();
+        self.initialise();
+        Ok(())
+    }
+
+    /// Whether a block's last instruction is a comparison that only its own branch looks at.
+    fn fused(&self, n: usize) -> bool {
+        let block = &self.function.blocks[n];
+        match (block.insts.last(), &block.term.0) {
+            (Some((Inst::Cmp { dest, .. }, _)), Term::Branch { condition: LongOp::Var(var), .. }) => {
+                dest == var && self.uses[var.index()] == 1
+            }
+            _ => false,
+        }
+    }
+
+    fn inst(&mut self, inst: &Inst) -> Result {
+        match inst {
+            Inst::Copy { dest, value } => {
+                let dst = self.longs[dest.index()];
+                self.set(dst, *value);
+                Ok(())
+            }
+            Inst::Bin { op, dest, left, right } => self.bin(*op, *dest, *left, *right),
+            Inst::Cmp { op, dest, left, right } => {
+                self.cmp(*op, *dest, *left, *right);
+                Ok(())
+            }
+            Inst::Extend { dest, value, width } => {
+                let dst = self.longs[dest.index()];
+                self.set(dst, *value);
+                self.extend(dst, *width);
+                Ok(())
+            }
+            Inst::StrCopy { dest, value } => self.str_copy(*dest, *value),
+            Inst::StrConcat { dest, left, right } => self.str_concat(*dest, *left, *right),
+            Inst::StrCmp { op, dest, left, right } => self.str_cmp(*op, *dest, *left, *right),
+            Inst::Call { intrinsic, dest, args } => self.intrinsic(*intrinsic, *dest, args),
+            Inst::CallFunction { .. } => self.unsupported("a call of a function that was not inlined"),
+            Inst::Context { dest, source, width } => self.context(*dest, *source, *width),
+            Inst::Load { dest, space, address, offset, width, on_fault } => {
+                self.load(*dest, *space, *address, *offset, *width, *on_fault)
+            }
+            Inst::Site { dest } => {
+                let dst = self.longs[dest.index()];
+                self.site_into(dst);
+                Ok(())
+            }
+            Inst::SiteText { dest, fact } => self.site_text(*dest, *fact),
+            Inst::Get { dest, element } => self.get(*dest, element),
+            Inst::Set { element, value } => self.set_element(element, *value),
+            Inst::Update { op, element, value, old, new } => self.update(*op, element, *value, *old, *new),
+            Inst::Contains { dest, global, keys } => self.contains(*dest, *global, keys),
+            Inst::Delete { global, keys } => self.delete(*global, keys),
+            Inst::Clear { global } => self.clear(*global),
+            Inst::Aggregate { element, value } => self.aggregate(element, *value),
+            Inst::Emit { record, values } => self.emit_record(*record, values),
+            Inst::Tick { count } => {
+                self.tick(*count);
+                Ok(())
+            }
+            Inst::Stat { .. } => self.unsupported("reading a statistic"),
+            Inst::Format { .. } => self.unsupported("sprintf() other than for printing"),
+            Inst::Caught { .. } => self.unsupported("the text of a caught error"),
+            Inst::VarsText { .. }
+            | Inst::Bucket { .. }
+            | Inst::PrintHist { .. }
+            | Inst::HistText { .. }
+            | Inst::Print { .. }
+            | Inst::Iterate { .. }
+            | Inst::IterateHist { .. } => {
+                panic!("this is a bug: {inst:?} belongs to the user domain (pass 3; dump with -p3)")
+            }
+        }
+    }
+
+    fn term(&mut self, term: &Term, compare: Option<&Inst>) -> Result {
+        match term {
+            Term::Jump(to) => self.jump(self.labels[to.index()]),
+            Term::Branch { condition, then, otherwise } => {
+                let (then, otherwise) = (self.labels[then.index()], self.labels[otherwise.index()]);
+                match (compare, condition) {
+                    (Some(Inst::Cmp { op, left, right, .. }), _) => {
+                        self.compare_jump(*op, *left, *right, then)
+                    }
+                    (_, LongOp::Imm(0)) => return Ok(self.jump(otherwise)),
+                    (_, LongOp::Imm(_)) => return Ok(self.jump(then)),
+                    (_, LongOp::Var(var)) => {
+                        let left = self.longs[var.index()];
+                        self.jump_if(JumpOp::Ne, left, 0, then);
+                    }
+                }
+                self.jump(otherwise);
+            }
+            // A handler returns nothing; inlined functions have no returns left.
+            Term::Return(_) | Term::Next => self.jump(self.exit),
+            Term::Raise(message) => return self.raise_message(*message),
+            Term::IterNext { .. } => {
+                panic!("this is a bug: foreach belongs to the user domain (pass 3; dump with -p3)")
+            }
+        }
+        Ok(())
+    }
+
+    // ---- tools
+
+    fn block(&mut self, cold: bool) -> Label {
+        self.code.blocks.push(VBlock { insns: Vec::new(), depth: 0, cold });
+        Label(self.code.blocks.len() as u32 - 1)
+    }
+
+    fn push(&mut self, insn: VInsn) {
+        let place = self.place;
+        self.code.blocks[self.current.0 as usize].insns.push((insn, place));
+    }
+
+    fn reg(&mut self) -> VReg {
+        self.code.register()
+    }
+
+    fn mov(&mut self, dst: VReg, src: VReg) {
+        self.push(VInsn::Move { dst, src });
+    }
+
+    fn constant(&mut self, dst: VReg, value: impl Into<i64>) {
+        self.push(VInsn::Constant { dst, value: Constant::Number(value.into()) });
+    }
+
+    fn known(&mut self, value: Constant) -> VReg {
+        let dst = self.reg();
+        self.push(VInsn::Constant { dst, value });
+        dst
+    }
+
+    fn alu(&mut self, op: AluOp, dst: VReg, src: impl Into<VSrc>) {
+        self.push(VInsn::Alu { op, wide: true, dst, src: src.into() });
+    }
+
+    fn load_from(&mut self, size: Size, from: Memory) -> VReg {
+        let dst = self.reg();
+        self.push(VInsn::Load { size, dst, base: from.base, off: from.off });
+        dst
+    }
+
+    fn store(&mut self, size: Size, to: Memory, src: impl Into<VSrc>) {
+        self.push(VInsn::Store { size, base: to.base, off: to.off, src: src.into() });
+    }
+
+    fn jump(&mut self, to: Label) {
+        self.push(VInsn::Jump { to });
+    }
+
+    fn jump_if(&mut self, op: JumpOp, left: VReg, right: impl Into<VSrc>, to: Label) {
+        self.push(VInsn::JumpIf { op, wide: true, left, right: right.into(), to });
+    }
+
+    /// Calls a helper; the result is in r0.
+    fn call(&mut self, helper: Helper, args: &[Arg]) {
+        for (n, arg) in args.iter().enumerate() {
+            let dst = VReg(n as u32 + 1);
+            match arg {
+                Arg::Reg(src) => self.mov(dst, *src),
+                Arg::Constant(value) => self.push(VInsn::Constant { dst, value: *value }),
+            }
+        }
+        self.push(VInsn::Call { helper });
+    }
+
+    /// Calls a helper and keeps the result.
+    fn call_for(&mut self, helper: Helper, args: &[Arg]) -> VReg {
+        self.call(helper, args);
+        let dst = self.reg();
+        self.mov(dst, Reg::R0.into());
+        dst
+    }
+
+    /// Continues in a block.
+    fn at(&mut self, label: Label) {
+        self.current = label;
+    }
+
+    /// Runs code in another block, then continues where we are.
+    fn aside(&mut self, label: Label, code: impl FnOnce(&mut Self)) {
+        let here = core::mem::replace(&mut self.current, label);
+        code(self);
+        self.current = here;
+    }
+
+    /// A long operand in a register that must not be written.
+    fn read(&mut self, value: LongOp) -> VReg {
+        match value {
+            LongOp::Var(var) => self.longs[var.index()],
+            LongOp::Imm(number) => self.known(Constant::Number(number)),
+        }
+    }
+
+    /// A long operand as a right operand: a constant where it fits.
+    fn source(&mut self, value: LongOp) -> VSrc {
+        match value {
+            LongOp::Imm(number) => match i32::try_from(number) {
+                Ok(imm) => VSrc::Imm(imm),
+                Err(_) => VSrc::Reg(self.known(Constant::Number(number))),
+            },
+            LongOp::Var(var) => VSrc::Reg(self.longs[var.index()]),
+        }
+    }
+
+    /// `dst = value`
+    fn set(&mut self, dst: VReg, value: LongOp) {
+        match value {
+            LongOp::Var(var) => self.mov(dst, self.longs[var.index()]),
+            LongOp::Imm(number) => self.constant(dst, number),
+        }
+    }
+
+    fn var(&self, var: Var) -> VReg {
+        self.longs[var.index()]
+    }
+
+    /// Temporary frame memory for the current instruction, or scratch memory when it is large.
+    fn temporary(&mut self, size: u32) -> Memory {
+        let size = size.next_multiple_of(8);
+        if size > FRAME_KEY {
+            return self.area();
+        }
+        self.code.slots.push(SlotInfo { size, temporary: Some(self.temporary) });
+        self.temporary += size;
+        Memory { base: Base::Slot(Slot(self.code.slots.len() as u32 - 1)), off: 0 }
+    }
+
+    /// The scratch slot's area for large temporaries.
+    fn area(&self) -> Memory {
+        let Some(scratch) = self.scratch else {
+            panic!("this is a bug: a large temporary without a scratch slot (storage::Storage)")
+        };
+        Memory { base: Base::Reg(scratch), off: self.storage.area.0 as i32 }
+    }
+
+    /// The address of memory, for a call.
+    fn address(&mut self, memory: Memory) -> Arg {
+        match memory.base {
+            Base::Slot(slot) => Constant::Frame(slot, memory.off).into(),
+            Base::Reg(reg) if memory.off == 0 => reg.into(),
+            Base::Reg(reg) => {
+                let dst = self.reg();
+                self.mov(dst, reg);
+                self.alu(AluOp::Add, dst, memory.off);
+                dst.into()
+            }
+        }
+    }
+
+    /// Where a string register lives.
+    fn home(&mut self, var: StrVar) -> Memory {
+        match self.storage.homes[var.index()] {
+            Home::Frame => {
+                let slot = match self.frame_strings[var.index()] {
+                    Some(slot) => slot,
+                    None => {
+                        let size = u32::from(self.function.strings[var.index()]).next_multiple_of(8);
+                        self.code.slots.push(SlotInfo { size, temporary: None });
+                        let slot = Slot(self.code.slots.len() as u32 - 1);
+                        self.frame_strings[var.index()] = Some(slot);
+                        slot
+                    }
+                };
+                Memory { base: Base::Slot(slot), off: 0 }
+            }
+            Home::Scratch(at) => {
+                let Some(scratch) = self.scratch else {
+                    panic!("this is a bug: a string without a scratch slot (storage::Storage)")
+                };
+                Memory { base: Base::Reg(scratch), off: at as i32 }
+            }
+        }
+    }
+
+    fn capacity(&self, var: StrVar) -> u32 {
+        u32::from(self.function.strings[var.index()])
+    }
+
+    /// The address of one of this program's counters.
+    fn counter(&mut self, cell: Cell) -> Constant {
+        Constant::MapValue(self.shared.ledger(), ledger::offset(self.program, cell))
+    }
+
+    /// Adds one to a counter of the ledger.
+    fn count(&mut self, cell: Cell) {
+        let counter = self.counter(cell);
+        let base = self.known(counter);
+        let one = self.known(Constant::Number(1));
+        self.push(VInsn::Atomic { op: AtomicOp::Add, fetch: false, base, off: 0, src: one });
+    }
+
+    fn unsupported(&self, what: &str) -> Result {
+        Err(CodegenError::Unsupported { place: self.place, what: String::from(what) })
+    }
+
+    /// Loop depth of blocks, by back edges in the order of the text: good enough for the price of spilling.
+    fn mark_loops(&mut self) {
+        for (from, block) in self.function.blocks.iter().enumerate() {
+            for to in block.term.0.successors() {
+                if to.index() <= from {
+                    for n in to.index()..=from {
+                        self.code.blocks[self.labels[n].0 as usize].depth += 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Counts reads of long registers.
+struct Uses(Vec<u32>);
+
+impl Visitor for Uses {
+    fn read_long(&mut self, op: &LongOp) {
+        if let LongOp::Var(var) = op {
+            self.0[var.index()] += 1;
+        }
+    }
+}
+
+fn count_uses(function: &Function) -> Vec<u32> {
+    let mut uses = Uses(vec![0; function.longs as usize]);
+    for block in &function.blocks {
+        for (inst, _) in &block.insts {
+            inst.visit(&mut uses);
+        }
+        block.term.0.visit(&mut uses);
+    }
+    uses.0
+}
+
+/// The signed jump of a comparison.
+fn jump_op(op: CmpOp) -> JumpOp {
+    match op {
+        CmpOp::Eq => JumpOp::Eq,
+        CmpOp::Ne => JumpOp::Ne,
+        CmpOp::Lt => JumpOp::Slt,
+        CmpOp::Le => JumpOp::Sle,
+        CmpOp::Gt => JumpOp::Sgt,
+        CmpOp::Ge => JumpOp::Sge,
+    }
+}
+
+/// The long register of a destination; pass 3 promised one.
+fn long_dest(intrinsic: Intrinsic, dest: Option<Dest>) -> Option<Var> {
+    match dest {
+        Some(Dest::Long(var)) => Some(var),
+        None => None,
+        Some(Dest::Str(_)) => panic!("this is a bug: {} gives a long (ir::verify)", intrinsic.name()),
+    }
+}

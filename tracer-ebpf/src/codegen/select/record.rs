@@ -1,0 +1,175 @@
+//! What is sent: records, errors, the end of the session.
+//!
+//! A record is reserved at its full size, every byte of it is written, then it is submitted. A full ring is counted.
+
+use super::super::vcode::{Base, Constant, VReg, VSrc};
+use super::{Failure, Memory, Result, Selector};
+use crate::isa::{Helper, JumpOp, Size};
+use tracer_common::ir::{Arg, RecordId, StrOp, Ty};
+use tracer_common::layout::align8;
+use tracer_common::ledger::Cell;
+use tracer_common::record::{self, ErrorKind};
+
+/// Length and slot size before the bytes of a string field.
+const STRING_HEAD: u32 = 8;
+
+impl Selector<'_, '_> {
+    pub(super) fn emit_record(&mut self, id: RecordId, values: &[Arg]) -> Result {
+        let fields = &self.shared.module.records[id.index()].fields;
+        let size = |ty: &Ty| match ty {
+            Ty::Long => 8,
+            Ty::Str(capacity) => STRING_HEAD + align8(u32::from(*capacity)),
+        };
+        let total = record::HEADER + fields.iter().map(size).sum::<u32>();
+        if total >= i16::MAX as u32 {
+            return Err(super::CodegenError::Limit(alloc::format!(
+                "one printf sends {total} bytes; the limit is 32 kB: print less, or lower MAXSTRINGLEN"
+            )));
+        }
+        self.send(id.0 as u16, total, |s, to| {
+            let mut at = record::HEADER;
+            for (value, ty) in values.iter().zip(fields) {
+                match (value, ty) {
+                    (Arg::Long(value), Ty::Long) => {
+                        let value = s.source(*value);
+                        s.store(Size::Dw, to.at(at), value);
+                    }
+                    (Arg::Str(value), Ty::Str(capacity)) => {
+                        s.string_field(to.at(at), u32::from(*capacity), *value);
+                    }
+                    (value, ty) => panic!("this is a bug: {value:?} in a field of type {ty} (ir::verify)"),
+                }
+                at += size(ty);
+            }
+        });
+        Ok(())
+    }
+
+    /// Reserves a record, writes its header, lets the caller write the rest, and submits it.
+    pub(super) fn send(&mut self, number: u16, size: u32, fill: impl FnOnce(&mut Self, Memory)) {
+        let site = self.site();
+        let map = Constant::Map(self.shared.records());
+        let record = self.call_for(Helper::RingbufReserve, &[map.into(), size.into(), 0i64.into()]);
+        let (full, on) = (self.block(true), self.block(false));
+        self.jump_if(JumpOp::Eq, record, 0, full);
+        let to = Memory { base: Base::Reg(record), off: 0 };
+        let head = u32::from(number) | self.program << 16;
+        self.store(Size::W, to, head as i32);
+        self.store(Size::W, to.at(4), site);
+        fill(self, to);
+        self.call(Helper::RingbufSubmit, &[record.into(), 0i64.into()]);
+        self.jump(on);
+        self.aside(full, |s| {
+            s.count(Cell::Lost);
+            s.jump(on);
+        });
+        self.at(on);
+    }
+
+    /// A string field: length, slot, bytes padded with zeros.
+    fn string_field(&mut self, to: Memory, capacity: u32, value: StrOp) {
+        let slot = align8(capacity);
+        self.store(Size::W, to.at(4), slot as i32);
+        let bytes = to.at(STRING_HEAD);
+        self.store_zeros(bytes, slot);
+        if let StrOp::Lit(id) = value {
+            let text = &self.shared.module.strings[id.index()];
+            let length = text.len().min(capacity as usize - 1) as i32;
+            self.store(Size::W, to, length);
+            self.string_key(bytes, capacity, value);
+            return;
+        }
+        let StrOp::Var(var) = value else { return };
+        let home = self.home(var);
+        let (address, from) = (self.address(bytes), self.address(home));
+        let length = self.call_for(Helper::ProbeReadKernelStr, &[address, capacity.into(), from]);
+        let fine = self.block(false);
+        self.jump_if(JumpOp::Sgt, length, 0, fine);
+        self.constant(length, 1);
+        self.jump(fine);
+        self.at(fine);
+        self.alu(crate::isa::AluOp::Sub, length, 1);
+        self.store(Size::W, to, length);
+    }
+
+    /// Leaves for the catch block, or reports the error and ends.
+    pub(super) fn raise(&mut self, kind: ErrorKind, argument: Option<VReg>) {
+        if matches!(kind, ErrorKind::KernelFault | ErrorKind::UserFault) {
+            self.count(Cell::Faults);
+        }
+        if let Some(catch) = self.catch {
+            return self.jump(self.labels[catch.index()]);
+        }
+        let failure = self.failure();
+        self.constant(failure.place, i64::from(self.place.0));
+        self.constant(failure.kind, i64::from(kind as u32));
+        match argument {
+            Some(argument) => self.mov(failure.argument, argument),
+            None => self.constant(failure.argument, 0),
+        }
+        self.jump(failure.label);
+    }
+
+    /// The same when a comparison holds.
+    pub(super) fn raise_if(
+        &mut self,
+        op: JumpOp,
+        left: VReg,
+        right: impl Into<VSrc>,
+        kind: ErrorKind,
+        argument: Option<VReg>,
+    ) {
+        let (bad, on) = (self.block(true), self.block(false));
+        self.jump_if(op, left, right, bad);
+        self.jump(on);
+        self.aside(bad, |s| s.raise(kind, argument));
+        self.at(on);
+    }
+
+    fn failure(&mut self) -> Failure {
+        if let Some(failure) = self.failure {
+            return failure;
+        }
+        let failure =
+            Failure { label: self.block(true), place: self.reg(), kind: self.reg(), argument: self.reg() };
+        self.failure = Some(failure);
+        failure
+    }
+
+    /// The block that reports errors, when something can raise.
+    pub(super) fn failure_block(&mut self) {
+        let Some(failure) = self.failure else { return };
+        self.at(failure.label);
+        self.temporary = 0;
+        self.send(record::ERROR, record::HEADER + 24, |s, to| {
+            for (n, value) in [failure.place, failure.kind, failure.argument].into_iter().enumerate() {
+                s.store(Size::Dw, to.at(record::HEADER + n as u32 * 8), value);
+            }
+        });
+        self.count(Cell::Errors);
+        self.jump(self.exit);
+    }
+
+    /// `error("…")`.
+    pub(super) fn raise_message(&mut self, message: StrOp) -> Result {
+        if let Some(catch) = self.catch {
+            self.jump(self.labels[catch.index()]);
+            return Ok(());
+        }
+        let capacity = match message {
+            StrOp::Var(var) => self.capacity(var),
+            StrOp::Lit(id) => self.shared.module.strings[id.index()].len() as u32 + 1,
+        };
+        let place = self.place;
+        let size = record::HEADER + 24 + STRING_HEAD + align8(capacity);
+        self.send(record::ERROR, size, |s, to| {
+            s.store(Size::Dw, to.at(record::HEADER), place.0 as i32);
+            s.store(Size::Dw, to.at(record::HEADER + 8), ErrorKind::Message as u32 as i32);
+            s.store(Size::Dw, to.at(record::HEADER + 16), 0);
+            s.string_field(to.at(record::HEADER + 24), capacity, message);
+        });
+        self.count(Cell::Errors);
+        self.jump(self.exit);
+        Ok(())
+    }
+}

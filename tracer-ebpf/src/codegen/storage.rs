@@ -1,0 +1,133 @@
+//! Where the strings of a function live: small ones in the frame, the rest in a claimed scratch slot.
+//!
+//! A string register that is appended to, or compared with another register, is read at variable offsets, which
+//! kernels before 5.12 refuse in the frame: it goes to the scratch slot whatever its size.
+//! A register that is written once, and read once, as a key of the next array step, lives inside that key.
+//!
+//! **Not here:** claiming the slot (`select::entry`).
+
+use alloc::vec;
+use alloc::vec::Vec;
+use tracer_common::ir::{Arg, Dest, Element, Function, Inst, Module, StrOp, StrVar};
+use tracer_common::layout::{Layout, align8};
+
+/// Frame bytes that strings may take.
+const FRAME_STRINGS: u32 = 128;
+/// Larger strings never live in the frame.
+const FRAME_STRING: u32 = 64;
+/// Larger keys are built in the scratch slot.
+pub(crate) const FRAME_KEY: u32 = 128;
+
+/// Where one string register lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Home {
+    /// In the frame; the number is given by selection.
+    Frame,
+    /// At this offset of the scratch slot.
+    Scratch(u32),
+}
+
+/// Where all strings of a function live.
+#[derive(Clone, Debug)]
+pub(crate) struct Storage {
+    pub(crate) homes: Vec<Home>,
+    /// Offset in the scratch slot of the area for keys and other temporaries; its size.
+    pub(crate) area: (u32, u32),
+    /// Bytes wanted of the scratch slot.
+    pub(crate) scratch: u32,
+}
+
+impl Storage {
+    /// Decides for a function.
+    pub(crate) fn new(function: &Function, module: &Module, layout: &Layout) -> Storage {
+        let mut extra = vec![0u32; function.strings.len()];
+        let mut large = vec![false; function.strings.len()];
+        let mut area = 0;
+        let capacity = |op: &StrOp| match op {
+            StrOp::Var(var) => u32::from(function.strings[var.index()]),
+            StrOp::Lit(id) => module.strings[id.index()].len() as u32 + 1,
+        };
+        for (inst, _) in function.blocks.iter().flat_map(|block| &block.insts) {
+            match inst {
+                Inst::StrConcat { dest, right, .. } => {
+                    // Room for the whole right side after a full left side; then it is cut.
+                    large[dest.index()] = true;
+                    extra[dest.index()] = extra[dest.index()].max(capacity(right));
+                }
+                Inst::StrCmp { left, right, .. } => {
+                    for var in [left, right].into_iter().filter_map(as_var) {
+                        large[var.index()] |= as_var(left).is_some() && as_var(right).is_some();
+                    }
+                    for op in [left, right] {
+                        if let StrOp::Lit(_) = op {
+                            area = area.max(align8(capacity(op)));
+                        }
+                    }
+                }
+                _ => {}
+            }
+            if let Some(element) = elements(inst) {
+                let global = &layout.globals[element.global.index()];
+                area = area.max(if global.key_size > FRAME_KEY { global.key_size } else { 0 });
+                let value = global.value_size + 8;
+                if matches!(inst, Inst::Set { value: Arg::Str(_), .. }) && value > FRAME_KEY {
+                    area = area.max(align8(global.key_size) + value);
+                }
+            }
+            if let Inst::Contains { global, .. } | Inst::Delete { global, .. } = inst {
+                let size = layout.globals[global.index()].key_size;
+                area = area.max(if size > FRAME_KEY { size } else { 0 });
+            }
+        }
+        let mut scratch = 0;
+        let mut frame = 0;
+        let homes = function
+            .strings
+            .iter()
+            .enumerate()
+            .map(|(n, capacity)| {
+                let size = align8(u32::from(*capacity));
+                if !large[n] && size <= FRAME_STRING && frame + size <= FRAME_STRINGS {
+                    frame += size;
+                    return Home::Frame;
+                }
+                let at = scratch;
+                scratch += align8(size + extra[n]);
+                Home::Scratch(at)
+            })
+            .collect();
+        let storage_area = (scratch, area);
+        Storage { homes, area: storage_area, scratch: scratch + area }
+    }
+}
+
+fn as_var(op: &StrOp) -> Option<StrVar> {
+    match op {
+        StrOp::Var(var) => Some(*var),
+        StrOp::Lit(_) => None,
+    }
+}
+
+/// The array element that an instruction names.
+fn elements(inst: &Inst) -> Option<&Element> {
+    match inst {
+        Inst::Get { element, .. }
+        | Inst::Set { element, .. }
+        | Inst::Update { element, .. }
+        | Inst::Aggregate { element, .. } => Some(element),
+        _ => None,
+    }
+}
+
+/// The string register that an instruction writes.
+pub(crate) fn written(inst: &Inst) -> Option<StrVar> {
+    match inst {
+        Inst::StrCopy { dest, .. } | Inst::StrConcat { dest, .. } | Inst::SiteText { dest, .. } => {
+            Some(*dest)
+        }
+        Inst::Call { dest: Some(Dest::Str(dest)), .. } | Inst::Get { dest: Dest::Str(dest), .. } => {
+            Some(*dest)
+        }
+        _ => None,
+    }
+}
