@@ -27,7 +27,8 @@ pub enum Cell {
     SkippedNesting = 1,
     /// Given up because a lock on globals was not to be had.
     SkippedLock = 2,
-    /// Handler errors that were raised and not caught.
+    /// Handler errors that were raised, not caught, and could not be reported because the ring buffer was full; those
+    /// that were reported are counted where their records arrive.
     Errors = 3,
     /// Records that found the ring buffer full.
     Lost = 4,
@@ -35,7 +36,7 @@ pub enum Cell {
     Faults = 5,
     /// Strings that were cut to their capacity.
     Truncated = 6,
-    /// Array inserts refused because the map was full.
+    /// Array inserts refused because the map was full, and the error caught by the handler.
     Refused = 7,
 }
 
@@ -44,7 +45,7 @@ pub const NAMES: [(Cell, &str); 8] = [
     (Cell::Hits, "hits"),
     (Cell::SkippedNesting, "skipped (nesting)"),
     (Cell::SkippedLock, "skipped (lock)"),
-    (Cell::Errors, "errors"),
+    (Cell::Errors, "unreported errors"),
     (Cell::Lost, "lost records"),
     (Cell::Faults, "faults"),
     (Cell::Truncated, "truncated strings"),

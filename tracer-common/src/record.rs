@@ -11,8 +11,9 @@
 //!          string  u32 length without NUL, u32 slot: bytes that follow, a multiple of 8, >= length; then `slot` bytes
 //! ```
 //!
-//! [`ERROR`] carries three longs: the place (index into `ir::Module::places`), an [`ErrorKind`], and one
-//! argument (an address for faults); an [`ErrorKind::Message`] carries a string after them.
+//! [`ERROR`] carries two longs: [`error_word`] (the place and the [`ErrorKind`]), and one argument (an address for
+//! faults); an [`ErrorKind::Message`] carries a string after them. Its site may be [`NO_SITE`]: asking for it would
+//! cost every handler that can fail.
 //! [`EXIT`] carries nothing: `exit()` was called.
 
 /// Name of the ring-buffer map.
@@ -23,6 +24,23 @@ pub const HEADER: u32 = 8;
 pub const ERROR: u16 = 0xffff;
 /// Record number of `exit()`.
 pub const EXIT: u16 = 0xfffe;
+
+/// The site of a record that does not say where it came from.
+pub const NO_SITE: u32 = u32::MAX;
+/// Places that an error word can name.
+pub const PLACES: u32 = 1 << 24;
+
+/// The first long of an [`ERROR`] record: the place (index into `ir::Module::places`) in the low 24 bits, the kind
+/// above. Places past [`PLACES`] are given as the last one.
+pub fn error_word(place: u32, kind: ErrorKind) -> i32 {
+    (place.min(PLACES - 1) | (kind as u32) << 24) as i32
+}
+
+/// Takes an error word apart: place and kind.
+pub fn split_error_word(word: u64) -> Option<(u32, ErrorKind)> {
+    let kind = ErrorKind::from_wire(word >> 24)?;
+    Some((word as u32 & (PLACES - 1), kind))
+}
 
 /// Why a handler ended early.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

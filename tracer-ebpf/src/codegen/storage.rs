@@ -2,13 +2,14 @@
 //!
 //! A string register that is appended to, or compared with another register, is read at variable offsets, which
 //! kernels before 5.12 refuse in the frame: it goes to the scratch slot whatever its size.
-//! A register that is written once, and read once, as a key of the next array step, lives inside that key.
+//! A task name that is read once, as a key in the same block, is written straight into that key.
 //!
 //! **Not here:** claiming the slot (`select::entry`).
 
 use alloc::vec;
 use alloc::vec::Vec;
-use tracer_common::ir::{Arg, Dest, Element, Function, Inst, Module, StrOp, StrVar};
+use tracer_common::intrinsic::Intrinsic;
+use tracer_common::ir::{Arg, Dest, Element, Function, GlobalId, Inst, Module, StrOp, StrVar, Ty, Visitor};
 use tracer_common::layout::{Layout, align8};
 
 /// Frame bytes that strings may take.
@@ -35,6 +36,19 @@ pub(crate) struct Storage {
     pub(crate) area: (u32, u32),
     /// Bytes wanted of the scratch slot.
     pub(crate) scratch: u32,
+    /// Strings that live in the key of an instruction.
+    pub(crate) inside: Vec<Inside>,
+}
+
+/// A string that lives in a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Inside {
+    pub(crate) var: StrVar,
+    /// Block and index of the instruction whose key it is.
+    pub(crate) at: (usize, usize),
+    /// Offset in the key, and the key's size.
+    pub(crate) offset: u32,
+    pub(crate) key_size: u32,
 }
 
 impl Storage {
@@ -97,7 +111,8 @@ impl Storage {
             })
             .collect();
         let storage_area = (scratch, area);
-        Storage { homes, area: storage_area, scratch: scratch + area }
+        let inside = inside_keys(function, module, layout);
+        Storage { homes, area: storage_area, scratch: scratch + area, inside }
     }
 }
 
@@ -105,6 +120,68 @@ fn as_var(op: &StrOp) -> Option<StrVar> {
     match op {
         StrOp::Var(var) => Some(*var),
         StrOp::Lit(_) => None,
+    }
+}
+
+/// The keys of an instruction, with their global; none for slices and scalars.
+fn keys(inst: &Inst) -> Option<(GlobalId, Vec<Arg>)> {
+    match inst {
+        Inst::Contains { global, keys, .. } | Inst::Delete { global, keys } => {
+            Some((*global, keys.iter().copied().collect::<Option<Vec<Arg>>>()?))
+        }
+        _ => elements(inst).map(|element| (element.global, element.keys.clone())),
+    }
+}
+
+/// Task names that are read once, as a key, after their only writing in the same block.
+fn inside_keys(function: &Function, module: &Module, layout: &Layout) -> Vec<Inside> {
+    let mut reads = Counts(vec![(0, 0); function.strings.len()]);
+    for block in &function.blocks {
+        for (inst, _) in &block.insts {
+            inst.visit(&mut reads);
+        }
+        block.term.0.visit(&mut reads);
+    }
+    let mut found: Vec<Inside> = Vec::new();
+    for (b, block) in function.blocks.iter().enumerate() {
+        let mut named = Vec::new();
+        for (n, (inst, _)) in block.insts.iter().enumerate() {
+            if let Inst::Call { intrinsic: Intrinsic::Execname, dest: Some(Dest::Str(var)), .. } = inst
+                && reads.0[var.index()] == (1, 1)
+            {
+                named.push(*var);
+            }
+            let Some((global, keys)) = keys(inst) else { continue };
+            let global_layout = &layout.globals[global.index()];
+            // One string for each key: two would have to be told apart by more than their instruction.
+            for (k, key) in keys.iter().enumerate() {
+                if let Arg::Str(StrOp::Var(var)) = key
+                    && named.contains(var)
+                    && global_layout.key_size <= FRAME_KEY
+                    && module.globals[global.index()].keys[k] == Ty::Str(function.strings[var.index()])
+                    && !found.iter().any(|other| other.at == (b, n))
+                {
+                    let (offset, key_size) = (global_layout.keys[k], global_layout.key_size);
+                    found.push(Inside { var: *var, at: (b, n), offset, key_size });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Reads and writes of each string register.
+struct Counts(Vec<(u32, u32)>);
+
+impl Visitor for Counts {
+    fn read_str(&mut self, op: &StrOp) {
+        if let StrOp::Var(var) = op {
+            self.0[var.index()].0 += 1;
+        }
+    }
+
+    fn write_str(&mut self, var: &StrVar) {
+        self.0[var.index()].1 += 1;
     }
 }
 

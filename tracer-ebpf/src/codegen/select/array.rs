@@ -5,7 +5,6 @@ use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Size};
 use tracer_common::ir::{Arg, Dest, Element, GlobalId, Key, LongOp, Ty, UpdateOp, Var};
 use tracer_common::layout::{Home, align8};
-use tracer_common::ledger::Cell;
 use tracer_common::record::ErrorKind;
 
 /// `BPF_NOEXIST`.
@@ -34,7 +33,8 @@ impl Selector<'_, '_> {
     /// Packs the keys of an element.
     pub(super) fn key(&mut self, global: GlobalId, keys: &[Arg]) -> Memory {
         let size = self.shared.layout.globals[global.index()].key_size;
-        let memory = self.temporary(size);
+        let placed = self.key_slots.iter().find(|(at, _)| *at == self.position).map(|(_, memory)| *memory);
+        let memory = placed.unwrap_or_else(|| self.temporary(size));
         for (n, key) in keys.iter().enumerate() {
             let at = memory.at(self.shared.layout.globals[global.index()].keys[n]);
             match (key, self.shared.module.globals[global.index()].keys[n]) {
@@ -171,7 +171,6 @@ impl Selector<'_, '_> {
     }
 
     pub(super) fn refuse(&mut self, global: GlobalId) {
-        self.count(Cell::Refused);
         let number = self.known(Constant::Number(i64::from(global.0)));
         self.raise(ErrorKind::Overflow, Some(number));
     }
@@ -179,19 +178,24 @@ impl Selector<'_, '_> {
     /// The element, inserted with zeros when it is not there. Two hits that insert at once both find the one element.
     pub(super) fn find_or_insert(&mut self, global: GlobalId, keys: &[Arg]) -> VReg {
         let key = self.key(global, keys);
-        let address = self.reg();
+        let layout = &self.shared.layout.globals[global.index()];
+        let (size, inserted, per_cpu) = (align8(layout.value_size), layout.inserted, layout.cell.is_some());
+        let stored = size + if inserted.is_some() { 8 } else { 0 };
+        // One look-up serves both: find; when it is missing, insert and find again; when it is missing then, the
+        // array is full.
+        let missed = self.reg();
+        self.constant(missed, 0);
+        let (again, insert, full, on) =
+            (self.block(false), self.block(true), self.block(true), self.block(false));
+        self.jump(again);
+        self.at(again);
         let found = self.find(global, key);
-        self.mov(address, found);
-        let (insert, on) = (self.block(true), self.block(false));
-        self.jump_if(JumpOp::Eq, address, 0, insert);
-        self.jump(on);
+        self.jump_if(JumpOp::Ne, found, 0, on);
+        self.jump(insert);
         self.aside(insert, |s| {
-            let layout = &s.shared.layout.globals[global.index()];
-            let (size, inserted) = (align8(layout.value_size), layout.inserted);
-            let stored = size + if inserted.is_some() { 8 } else { 0 };
-            let map = Constant::Map(s.map_of(global));
+            s.jump_if(JumpOp::Ne, missed, 0, full);
+            s.constant(missed, 1);
             // Zeros for the new element: from the frame, or from the constants when it is large.
-            let per_cpu = layout.cell.is_some();
             let value = if stored <= 32 {
                 let buffer = s.temporary(stored);
                 s.store_bytes(buffer, b"", stored);
@@ -204,20 +208,17 @@ impl Selector<'_, '_> {
                 let (map, at) = s.shared.constant(&alloc::vec![0; stored as usize]);
                 Constant::MapValue(map, at).into()
             };
+            let map = Constant::Map(s.map_of(global));
             let place = s.address(key);
             s.call(Helper::MapUpdateElem, &[map.into(), place, value, ONLY_NEW.into()]);
-            let again = s.find(global, key);
-            s.mov(address, again);
-            let full = s.block(true);
-            s.jump_if(JumpOp::Eq, address, 0, full);
-            if let (Some(offset), true) = (inserted, per_cpu || stored > 32) {
-                s.stamp(address, offset);
-            }
-            s.jump(on);
+            s.jump(again);
             s.aside(full, |s| s.refuse(global));
         });
         self.at(on);
-        address
+        if let (Some(offset), true) = (inserted, per_cpu || stored > 32) {
+            self.stamp(found, offset);
+        }
+        found
     }
 
     /// Notes when an element was inserted, unless that is known.

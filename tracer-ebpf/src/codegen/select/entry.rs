@@ -10,6 +10,7 @@ use super::super::{SCRATCH, SCRATCH_POOL};
 use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Reg, Size};
 use alloc::vec::Vec;
+use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{Inst, Source};
 use tracer_common::layout::{MapKind, MapSpec};
 use tracer_common::ledger::{self, Cell};
@@ -230,8 +231,10 @@ impl Selector<'_, '_> {
 
     /// Whether the number of the site is wanted: by the script, or in the header of a record.
     fn uses_site(&self) -> bool {
-        let sends = |inst: &Inst| {
-            matches!(inst, Inst::Emit { .. } | Inst::Site { .. } | Inst::SiteText { .. }) || inst.can_raise()
+        let sends = |inst: &Inst| match inst {
+            Inst::Emit { .. } | Inst::Site { .. } | Inst::SiteText { .. } => true,
+            Inst::Call { intrinsic, .. } => *intrinsic == Intrinsic::Exit,
+            _ => false,
         };
         self.function.blocks.iter().any(|block| {
             block.insts.iter().any(|(inst, _)| sends(inst))

@@ -54,6 +54,8 @@ pub(super) fn select(shared: &mut Shared<'_>, program: u32) -> Result<VCode> {
         scratch: None,
         ticks: None,
         temporary: 0,
+        position: (0, 0),
+        key_slots: Vec::new(),
         catch: None,
         exit: Label(0),
         failure: None,
@@ -66,8 +68,8 @@ pub(super) fn select(shared: &mut Shared<'_>, program: u32) -> Result<VCode> {
 #[derive(Clone, Copy)]
 struct Failure {
     label: Label,
-    place: VReg,
-    kind: VReg,
+    /// `record::error_word`.
+    what: VReg,
     argument: VReg,
 }
 
@@ -103,7 +105,7 @@ impl From<Constant> for Arg {
 }
 
 /// Memory at a base and an offset.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Memory {
     base: Base,
     off: i32,
@@ -129,7 +131,11 @@ struct Selector<'s, 'm> {
     /// How often each long register is read.
     uses: Vec<u32>,
     storage: Storage,
-    frame_strings: Vec<Option<Slot>>,
+    frame_strings: Vec<Option<Memory>>,
+    /// Block and index of the current instruction.
+    position: (usize, usize),
+    /// Frame slots of keys that strings are written into, by instruction.
+    key_slots: Vec<((usize, usize), Memory)>,
     ctx: VReg,
     /// Address of the claimed scratch slot.
     scratch: Option<VReg>,
@@ -153,6 +159,7 @@ impl Selector<'_, '_> {
             self.labels.push(label);
         }
         self.mark_loops();
+        self.place_keys();
         self.open()?;
         self.jump(self.labels[0]);
         for (n, block) in self.function.blocks.iter().enumerate() {
@@ -160,7 +167,8 @@ impl Selector<'_, '_> {
             self.catch = block.catch;
             let fused = self.fused(n);
             let count = block.insts.len() - usize::from(fused);
-            for (inst, place) in &block.insts[..count] {
+            for (index, (inst, place)) in block.insts[..count].iter().enumerate() {
+                self.position = (n, index);
                 self.place = *place;
                 self.temporary = 0;
                 self.inst(inst)?;
@@ -408,6 +416,21 @@ impl Selector<'_, '_> {
         Memory { base: Base::Reg(scratch), off: self.storage.area.0 as i32 }
     }
 
+    /// Frame memory for the whole function.
+    fn slot(&mut self, size: u32) -> Memory {
+        self.code.slots.push(SlotInfo { size, temporary: None });
+        Memory { base: Base::Slot(Slot(self.code.slots.len() as u32 - 1)), off: 0 }
+    }
+
+    /// Gives the keys that strings are written into memory of their own.
+    fn place_keys(&mut self) {
+        for inside in self.storage.inside.clone() {
+            let memory = self.slot(inside.key_size.next_multiple_of(8));
+            self.key_slots.push((inside.at, memory));
+            self.frame_strings[inside.var.index()] = Some(memory.at(inside.offset));
+        }
+    }
+
     /// The address of memory, for a call.
     fn address(&mut self, memory: Memory) -> Arg {
         match memory.base {
@@ -425,19 +448,15 @@ impl Selector<'_, '_> {
     /// Where a string register lives.
     fn home(&mut self, var: StrVar) -> Memory {
         match self.storage.homes[var.index()] {
-            Home::Frame => {
-                let slot = match self.frame_strings[var.index()] {
-                    Some(slot) => slot,
-                    None => {
-                        let size = u32::from(self.function.strings[var.index()]).next_multiple_of(8);
-                        self.code.slots.push(SlotInfo { size, temporary: None });
-                        let slot = Slot(self.code.slots.len() as u32 - 1);
-                        self.frame_strings[var.index()] = Some(slot);
-                        slot
-                    }
-                };
-                Memory { base: Base::Slot(slot), off: 0 }
-            }
+            Home::Frame => match self.frame_strings[var.index()] {
+                Some(memory) => memory,
+                None => {
+                    let size = u32::from(self.function.strings[var.index()]).next_multiple_of(8);
+                    let memory = self.slot(size);
+                    self.frame_strings[var.index()] = Some(memory);
+                    memory
+                }
+            },
             Home::Scratch(at) => {
                 let Some(scratch) = self.scratch else {
                     panic!("this is a bug: a string without a scratch slot (storage::Storage)")

@@ -94,15 +94,17 @@ impl Selector<'_, '_> {
 
     /// Leaves for the catch block, or reports the error and ends.
     pub(super) fn raise(&mut self, kind: ErrorKind, argument: Option<VReg>) {
-        if matches!(kind, ErrorKind::KernelFault | ErrorKind::UserFault) {
-            self.count(Cell::Faults);
-        }
         if let Some(catch) = self.catch {
+            // A report says it all; an error that is caught is only counted.
+            match kind {
+                ErrorKind::KernelFault | ErrorKind::UserFault => self.count(Cell::Faults),
+                ErrorKind::Overflow => self.count(Cell::Refused),
+                _ => {}
+            }
             return self.jump(self.labels[catch.index()]);
         }
         let failure = self.failure();
-        self.constant(failure.place, i64::from(self.place.0));
-        self.constant(failure.kind, i64::from(kind as u32));
+        self.constant(failure.what, record::error_word(self.place.0, kind));
         match argument {
             Some(argument) => self.mov(failure.argument, argument),
             None => self.constant(failure.argument, 0),
@@ -130,22 +132,31 @@ impl Selector<'_, '_> {
         if let Some(failure) = self.failure {
             return failure;
         }
-        let failure =
-            Failure { label: self.block(true), place: self.reg(), kind: self.reg(), argument: self.reg() };
+        let failure = Failure { label: self.block(true), what: self.reg(), argument: self.reg() };
         self.failure = Some(failure);
         failure
     }
 
-    /// The block that reports errors, when something can raise.
+    /// The block that reports errors, when something can raise: one call, from the frame.
     pub(super) fn failure_block(&mut self) {
         let Some(failure) = self.failure else { return };
         self.at(failure.label);
         self.temporary = 0;
-        self.send(record::ERROR, record::HEADER + 24, |s, to| {
-            for (n, value) in [failure.place, failure.kind, failure.argument].into_iter().enumerate() {
-                s.store(Size::Dw, to.at(record::HEADER + n as u32 * 8), value);
-            }
-        });
+        let size = record::HEADER + 16;
+        let buffer = self.temporary(size);
+        let head = u32::from(record::ERROR) | self.program << 16;
+        self.store(Size::W, buffer, head as i32);
+        let site = match self.entry.sites.as_slice() {
+            [site] => *site,
+            _ => record::NO_SITE,
+        };
+        self.store(Size::W, buffer.at(4), site as i32);
+        self.store(Size::Dw, buffer.at(record::HEADER), failure.what);
+        self.store(Size::Dw, buffer.at(record::HEADER + 8), failure.argument);
+        let map = Constant::Map(self.shared.records());
+        let buffer = self.address(buffer);
+        let lost = self.call_for(Helper::RingbufOutput, &[map.into(), buffer, size.into(), 0i64.into()]);
+        self.jump_if(JumpOp::Eq, lost, 0, self.exit);
         self.count(Cell::Errors);
         self.jump(self.exit);
     }
@@ -161,14 +172,12 @@ impl Selector<'_, '_> {
             StrOp::Lit(id) => self.shared.module.strings[id.index()].len() as u32 + 1,
         };
         let place = self.place;
-        let size = record::HEADER + 24 + STRING_HEAD + align8(capacity);
+        let size = record::HEADER + 16 + STRING_HEAD + align8(capacity);
         self.send(record::ERROR, size, |s, to| {
-            s.store(Size::Dw, to.at(record::HEADER), place.0 as i32);
-            s.store(Size::Dw, to.at(record::HEADER + 8), ErrorKind::Message as u32 as i32);
-            s.store(Size::Dw, to.at(record::HEADER + 16), 0);
-            s.string_field(to.at(record::HEADER + 24), capacity, message);
+            s.store(Size::Dw, to.at(record::HEADER), record::error_word(place.0, ErrorKind::Message));
+            s.store(Size::Dw, to.at(record::HEADER + 8), 0);
+            s.string_field(to.at(record::HEADER + 16), capacity, message);
         });
-        self.count(Cell::Errors);
         self.jump(self.exit);
         Ok(())
     }

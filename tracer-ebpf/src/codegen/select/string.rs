@@ -129,6 +129,12 @@ impl Selector<'_, '_> {
             return self.string_to(to, capacity, value);
         }
         if let StrOp::Var(var) = value
+            && self.home(var) == to
+        {
+            // It was written there in the first place.
+            return;
+        }
+        if let StrOp::Var(var) = value
             && self.is_padded(var)
             && self.capacity(var) <= capacity
         {
