@@ -24,11 +24,27 @@ pub(crate) fn emit(code: &VCode, colours: &[Reg]) -> Result<(Code, Vec<u32>), Co
     let labels = code.blocks.iter().map(|_| asm.label()).collect();
     let mut emitter = Emitter { colours, frame: frame_offsets(code)?, asm, labels };
     let order = layout(code);
-    for label in &order {
+    for (n, label) in order.iter().enumerate() {
         emitter.asm.bind(emitter.labels[label.0 as usize]);
-        for (insn, place) in &code.blocks[label.0 as usize].insns {
+        let insns = &code.blocks[label.0 as usize].insns;
+        let mut at = 0;
+        while let Some((insn, place)) = insns.get(at) {
             emitter.asm.origin(Origin { place: Some(*place), note: "" });
-            emitter.insn(insn, code)?;
+            // `if c goto next; goto other` is `if !c goto other`.
+            match (insn, insns.get(at + 1)) {
+                (VInsn::JumpIf { op, wide, left, right, to }, Some((VInsn::Jump { to: other }, _)))
+                    if Some(&follow(code, *to)) == order.get(n + 1)
+                        && let Some(op) = op.negated() =>
+                {
+                    let turned = VInsn::JumpIf { op, wide: *wide, left: *left, right: *right, to: *other };
+                    emitter.insn(&turned, code)?;
+                    at += 2;
+                }
+                _ => {
+                    emitter.insn(insn, code)?;
+                    at += 1;
+                }
+            }
         }
     }
     let code = emitter

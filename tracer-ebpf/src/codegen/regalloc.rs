@@ -9,7 +9,7 @@
 //! **Not here:** offsets in the frame (`frame`), code layout (`emit`).
 
 use super::liveness::{Liveness, RegSet, backwards};
-use super::vcode::{Base, Constant, MACHINE, Slot, SlotInfo, VCode, VInsn, VReg};
+use super::vcode::{Base, Constant, MACHINE, Slot, SlotInfo, VCode, VInsn, VReg, VSrc};
 use crate::isa::{Reg, Size};
 use alloc::collections::BTreeSet;
 use alloc::vec;
@@ -22,6 +22,7 @@ const ROUNDS: usize = 40;
 pub(crate) fn allocate(code: &mut VCode) -> Option<Vec<Reg>> {
     // Registers made by spilling are short-lived; spilling them again would not help.
     let mut unspillable = BTreeSet::new();
+    fold_constants(code);
     for _ in 0..ROUNDS {
         remove_dead(code);
         let graph = Graph::new(code);
@@ -35,6 +36,42 @@ pub(crate) fn allocate(code: &mut VCode) -> Option<Vec<Reg>> {
         }
     }
     None
+}
+
+/// Puts constants that fit an instruction into it, where a register has one definition and that is a constant.
+fn fold_constants(code: &mut VCode) {
+    let mut known: Vec<Option<Option<i32>>> = vec![None; code.registers as usize];
+    for (insn, _) in code.blocks.iter().flat_map(|block| &block.insns) {
+        let value = match insn {
+            VInsn::Constant { value: Constant::Number(n), .. } => i32::try_from(*n).ok(),
+            _ => None,
+        };
+        insn.defs(|def| {
+            let slot = &mut known[def.0 as usize];
+            *slot = Some(if slot.is_none() { value } else { None });
+        });
+    }
+    let fold = |src: &mut VSrc| {
+        if let VSrc::Reg(reg) = src
+            && reg.0 >= MACHINE
+            && let Some(Some(imm)) = known[reg.0 as usize]
+        {
+            *src = VSrc::Imm(imm);
+        }
+    };
+    for (insn, _) in code.blocks.iter_mut().flat_map(|block| &mut block.insns) {
+        match insn {
+            VInsn::Alu { src, .. } | VInsn::Store { src, .. } | VInsn::JumpIf { right: src, .. } => fold(src),
+            VInsn::Move { dst, src } => {
+                if src.0 >= MACHINE
+                    && let Some(Some(imm)) = known[src.0 as usize]
+                {
+                    *insn = VInsn::Constant { dst: *dst, value: Constant::Number(i64::from(imm)) };
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Removes instructions whose results nobody reads.
