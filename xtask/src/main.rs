@@ -1,2 +1,67 @@
-//! Developer tasks; `cargo xtask --help` lists them.
-fn main() {}
+//! `cargo xtask`: the command line of the developer tasks.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::vm::{Kernel, Matrix};
+use xtask::{bench, ci, demo, tidy, vm};
+
+/// Developer tasks of tracer.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Everything that CI runs: installs what it needs, then format, lints, docs, tidy, tests, guests, figures
+    Ci,
+    /// The rules that a machine can check: file headers, imports, lengths, tables
+    Tidy,
+    /// Boot Debian kernels in QEMU and run the runtime cases inside
+    Vm {
+        /// 5.10, 6.1, 6.12, 7.2 or all
+        #[arg(long, default_value = "all", value_parser = Matrix::parse)]
+        kernel: Matrix,
+        /// Only cases whose name contains this
+        #[arg(long, default_value = "")]
+        filter: String,
+        /// Seconds that one guest may take
+        #[arg(long, default_value_t = 900)]
+        limit: u64,
+        /// Run this program instead of building tracer
+        #[arg(long)]
+        tracer: Option<std::path::PathBuf>,
+    },
+    /// Measure, compare with the goals, fail when one is missed
+    Bench,
+    /// Build tracer and trace something real on this kernel
+    Demo,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Ci => ci::run(),
+        Task::Tidy => tidy::run(),
+        Task::Vm { kernel, filter, limit, tracer } => {
+            let kernels: &[Kernel] = kernel.kernels();
+            vm::run(kernels, &vm::Options { filter, limit, tracer })
+        }
+        Task::Bench => bench::run(),
+        Task::Demo => demo::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            report(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the end of a developer task")]
+fn report(why: &str) {
+    eprintln!("xtask: {why}");
+}
