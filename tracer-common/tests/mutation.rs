@@ -1,9 +1,11 @@
-//! Damaged texts: the parser and the verifier answer every one, without a panic and within bounds.
+//! Damaged texts: the parser, the verifier and the optimizer answer every one, without a panic and within bounds.
 //!
 //! Seeded, so that a failure repeats: the message names the round.
 
 use std::fs;
 use std::path::Path;
+use tracer_common::ir::FuncId;
+use tracer_common::ir::opt::optimize;
 use tracer_common::ir::parse::module_with_lines;
 use tracer_common::ir::verify::{explain, verify};
 use tracer_common::manifest;
@@ -112,6 +114,13 @@ fn damaged_modules_are_answered() {
         match verify(&module) {
             Ok(()) => {
                 assert_eq!(module, again, "round {round}");
+                let roots: Vec<FuncId> = (0..module.functions.len() as u32).map(FuncId).collect();
+                let mut after = again;
+                if optimize(&mut after, &roots).is_ok()
+                    && let Err(violations) = verify(&after)
+                {
+                    panic!("round {round}: {}\n{module}\nbecame\n{after}", explain(&after, &violations));
+                }
                 fine += 1;
             }
             Err(violations) => {

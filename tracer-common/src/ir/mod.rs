@@ -16,17 +16,19 @@
 //! up by the site's index: [`Inst::SiteText`] in both domains, [`Inst::VarsText`] in continuations.
 //!
 //! Rooms, in reading order: `entities` (numbers that print as text), `inst`, `module`, `builder`,
-//! `visit`, `words`, `print`, `parse`, `verify`.
+//! `visit`, `words`, `arith`, `print`, `parse`, `verify`, `opt`.
 //! The text form is specified in docs/ir.md.
 
 mod entities;
 mod inst;
 mod module;
 
+mod arith;
 mod builder;
 mod visit;
 mod words;
 
+pub mod opt;
 pub mod parse;
 pub mod print;
 pub mod verify;

@@ -36,6 +36,8 @@ mod flow;
 mod inst;
 pub mod manifest;
 
+pub(crate) use flow::{call_order, cycle_text};
+
 use super::parse::MAX_REGISTERS;
 use super::*;
 use alloc::format;
