@@ -79,3 +79,38 @@ fn found(case: &str) -> Vec<(u32, String)> {
     errors.sort();
     errors
 }
+
+#[test]
+fn the_specification_is_complete() {
+    use tracer_common::intrinsic::Intrinsic;
+    use tracer_common::ir::{BinOp, CmpOp, ContextKind, SiteFact, Width};
+    use tracer_common::stat::StatOp;
+
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ir.md");
+    let text = fs::read_to_string(path).unwrap();
+    for example in text.split("```ir\n").skip(1) {
+        let example = example.split("```").next().unwrap();
+        let (module, _) = module_with_lines(example).unwrap_or_else(|error| panic!("docs/ir.md: {error}"));
+        assert_eq!(verify(&module), Ok(()));
+    }
+    for intrinsic in Intrinsic::ALL {
+        let row = format!("\n| `{}(", intrinsic.name());
+        assert!(text.contains(&row), "docs/ir.md has no row for the intrinsic {}", intrinsic.name());
+    }
+    let words = BinOp::ALL.iter().map(|op| op.word());
+    let words = words.chain(CmpOp::ALL.iter().map(|op| op.word()));
+    let words = words.chain(SiteFact::ALL.iter().map(|fact| fact.word()));
+    let words = words.chain(StatOp::ALL.iter().map(|op| op.word()));
+    let words = words.chain(ContextKind::ALL.iter().map(|kind| kind.word()));
+    let words = words.chain(Width::ALL.iter().map(|(_, word)| *word));
+    for word in words {
+        let quoted = [format!("`{word}`"), format!("= {word} ")];
+        assert!(quoted.iter().any(|form| text.contains(form)), "docs/ir.md does not tell of {word}");
+    }
+    // The instruction that each file of the corpus shows is in the tables as well.
+    let everything = fs::read_to_string(&files("ok")[0]).unwrap();
+    for line in everything.lines().filter(|line| line.starts_with("  ")) {
+        let word = line.split("= ").last().unwrap().trim().split([' ', '(']).next().unwrap();
+        assert!(text.contains(word), "docs/ir.md does not tell of {word}");
+    }
+}
