@@ -14,5 +14,6 @@ pub mod asm;
 pub mod codegen;
 pub mod compile;
 pub mod isa;
+pub mod machine;
 pub mod object;
 pub mod target;

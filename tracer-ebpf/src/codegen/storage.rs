@@ -67,6 +67,9 @@ impl Storage {
                     // Room for the whole right side after a full left side; then it is cut.
                     large[dest.index()] = true;
                     extra[dest.index()] = extra[dest.index()].max(capacity(right));
+                    if as_var(right) == Some(*dest) {
+                        area = area.max(align8(capacity(right)));
+                    }
                 }
                 Inst::StrCmp { left, right, .. } => {
                     for var in [left, right].into_iter().filter_map(as_var) {

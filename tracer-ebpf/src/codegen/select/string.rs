@@ -173,6 +173,10 @@ impl Selector<'_, '_> {
 
     /// Bytes before the NUL, at most `capacity - 1`: a register with bounds that the verifier sees.
     fn measure(&mut self, value: StrOp) -> VReg {
+        if let Some(text) = self.literal(value) {
+            let length = text.len() as i64;
+            return self.known(Constant::Number(length));
+        }
         let address = self.string_address(value);
         let capacity = self.string_capacity(value);
         // Reading a string onto itself changes nothing and gives its length.
@@ -194,9 +198,14 @@ impl Selector<'_, '_> {
     pub(super) fn str_concat(&mut self, dest: StrVar, left: StrOp, right: StrOp) -> Result {
         let home = self.home(dest);
         let capacity = self.capacity(dest);
-        if right == StrOp::Var(dest) && left != StrOp::Var(dest) {
-            return self.unsupported("putting text in front of a string in place");
-        }
+        // The right side would be overwritten while it is read, so it moves away first.
+        let moved = if right == StrOp::Var(dest) {
+            let area = self.area();
+            self.string_to(area, capacity, right);
+            Some(self.address(area))
+        } else {
+            None
+        };
         let length = if left == StrOp::Var(dest) {
             self.measure(left)
         } else {
@@ -215,7 +224,10 @@ impl Selector<'_, '_> {
             self.alu(AluOp::Add, end, home.off);
         }
         let size = self.string_capacity(right);
-        let from = self.string_address(right);
+        let from = match moved {
+            Some(from) => from,
+            None => self.string_address(right),
+        };
         let added = self.call_for(Helper::ProbeReadKernelStr, &[end.into(), size.into(), from]);
         self.store(Size::B, home.at(capacity - 1), 0);
         if self.string_capacity(left).min(capacity) + size - 1 > capacity {
@@ -448,8 +460,12 @@ impl Selector<'_, '_> {
             Some(LongOp::Var(n)) => {
                 let size = self.reg();
                 self.mov(size, self.var(n));
+                let (positive, fine) = (self.block(false), self.block(false));
+                self.jump_if(JumpOp::Sge, size, 0, positive);
+                self.constant(size, 0);
+                self.jump(positive);
+                self.at(positive);
                 self.alu(AluOp::Add, size, 1);
-                let fine = self.block(false);
                 self.jump_if(JumpOp::Le, size, capacity as i32, fine);
                 self.constant(size, capacity);
                 self.jump(fine);
@@ -563,7 +579,8 @@ impl Selector<'_, '_> {
     /// The field of a fact in the rows of the sites map.
     fn site_field(&mut self, fact: SiteFact, capacity: u32) -> u32 {
         let texts = &mut self.shared.site_texts;
-        if let Some((_, offset, _)) = texts.fields.iter().find(|(known, _, _)| *known == fact) {
+        let fits = |known: &&(SiteFact, u32, u16)| known.0 == fact && u32::from(known.2) >= capacity;
+        if let Some((_, offset, _)) = texts.fields.iter().find(fits) {
             return *offset;
         }
         let offset = texts.row;

@@ -1,0 +1,194 @@
+//! The helpers that programs call.
+
+use super::alu::{errno, size};
+use super::memory::{Kind, Space};
+use super::{Machine, Result, Thread};
+use crate::isa::Helper;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use tracer_common::layout::MapKind;
+
+const EFAULT: i64 = 14;
+const EAGAIN: i64 = 11;
+
+/// Calls a helper; the result is what r0 holds afterwards, `None` for nothing.
+pub(super) fn call(
+    machine: &mut Machine,
+    thread: &mut Thread,
+    helper: Helper,
+    args: &[u64; 5],
+) -> Result<Option<u64>> {
+    let [a, b, c, d, _] = *args;
+    let m = machine;
+    let task = &m.task;
+    Ok(Some(match helper {
+        Helper::MapLookupElem => {
+            let (map, key) = m.map_and_key(a, b)?;
+            m.maps[map].find(&key, m.cpu).unwrap_or(0)
+        }
+        Helper::MapLookupPercpuElem => {
+            let (map, key) = m.map_and_key(a, b)?;
+            m.maps[map].find(&key, c as u32).unwrap_or(0)
+        }
+        Helper::MapUpdateElem => {
+            let (map, key) = m.map_and_key(a, b)?;
+            let value = m.memory.read(c, m.maps[map].spec.value_size as usize)?;
+            m.update(map, &key, &value, d)? as u64
+        }
+        Helper::MapDeleteElem => {
+            let (map, key) = m.map_and_key(a, b)?;
+            if !m.maps[map].is_hash() {
+                return Err("a delete from an array".into());
+            }
+            m.delete(map, &key) as u64
+        }
+        Helper::MapPushElem => {
+            let map = m.stack_at(a)?;
+            let value = m.memory.read(b, m.maps[map].spec.value_size as usize)?;
+            if m.maps[map].pushed.len() >= m.maps[map].spec.max_entries as usize {
+                return Ok(Some(errno(super::map::E2BIG)));
+            }
+            m.maps[map].pushed.push(value);
+            0
+        }
+        Helper::MapPopElem => {
+            let map = m.stack_at(a)?;
+            let zeros = vec![0; m.maps[map].spec.value_size as usize];
+            m.memory.check_room(b, zeros.len())?;
+            let popped = m.maps[map].pushed.pop();
+            m.memory.write(b, popped.as_ref().unwrap_or(&zeros))?;
+            if popped.is_some() { 0 } else { errno(super::map::ENOENT) }
+        }
+        Helper::KtimeGetNs | Helper::KtimeGetBootNs => {
+            m.clock += m.tick;
+            m.clock
+        }
+        Helper::GetSmpProcessorId => u64::from(m.cpu),
+        Helper::GetPrandomU32 => 4,
+        Helper::GetCurrentPidTgid => u64::from(task.pid) << 32 | u64::from(task.tid),
+        Helper::GetCurrentUidGid => u64::from(task.gid) << 32 | u64::from(task.uid),
+        Helper::GetCurrentTask => task.address,
+        Helper::GetCurrentComm => {
+            let mut name = task.comm.clone();
+            let size = size(b)?;
+            name.truncate(size.saturating_sub(1));
+            name.resize(size, 0);
+            m.memory.write(a, &name)?;
+            0
+        }
+        Helper::GetAttachCookie => m.cookie,
+        Helper::GetFuncIp => m.function,
+        Helper::ProbeReadUser | Helper::CopyFromUser => m.probe_read(Space::User, a, b, c)?,
+        Helper::ProbeReadKernel => m.probe_read(Space::Kernel, a, b, c)?,
+        Helper::ProbeReadUserStr => m.probe_read_str(Space::User, a, b, c)?,
+        Helper::ProbeReadKernelStr => m.probe_read_str(Space::Kernel, a, b, c)?,
+        Helper::RingbufOutput => {
+            m.ring_at(a)?;
+            let bytes = m.memory.read(b, size(c)?)?;
+            if !m.take_room(bytes.len()) {
+                return Ok(Some(errno(EAGAIN)));
+            }
+            m.records.push(bytes);
+            0
+        }
+        Helper::RingbufReserve => {
+            m.ring_at(a)?;
+            let size = size(b)?;
+            if !m.take_room(size) {
+                return Ok(Some(0));
+            }
+            let record = m.memory.add(Kind::Record, size);
+            thread.reserved.push(record);
+            thread.reserved_sizes.push(size);
+            record
+        }
+        Helper::RingbufSubmit | Helper::RingbufDiscard => {
+            let Some(index) = thread.reserved.iter().position(|record| *record == a) else {
+                return Err("not a reserved record".into());
+            };
+            thread.reserved.remove(index);
+            let size = thread.reserved_sizes.remove(index);
+            if helper == Helper::RingbufSubmit {
+                let bytes = m.memory.read(a, size)?;
+                m.records.push(bytes);
+            }
+            m.memory.remove(a);
+            return Ok(None);
+        }
+        Helper::GetStackid => 7,
+        Helper::TracePrintk
+        | Helper::GetStack
+        | Helper::RingbufQuery
+        | Helper::ForEachMapElem
+        | Helper::Snprintf
+        | Helper::Loop
+        | Helper::Strncmp
+        | Helper::Other(_) => return Err(format!("helper {} is not emulated", helper.id())),
+    }))
+}
+
+impl Machine {
+    fn map_and_key(&self, map: u64, key: u64) -> Result<(usize, Vec<u8>)> {
+        let map = self.map_at(map)?;
+        let spec = &self.maps[map].spec;
+        if matches!(spec.kind, MapKind::RingBuf | MapKind::Stack | MapKind::StackTrace) {
+            return Err("a map without keys".into());
+        }
+        Ok((map, self.memory.read(key, spec.key_size as usize)?))
+    }
+
+    fn stack_at(&self, map: u64) -> Result<usize> {
+        let map = self.map_at(map)?;
+        if self.maps[map].spec.kind == MapKind::Stack { Ok(map) } else { Err("not a stack map".into()) }
+    }
+
+    fn ring_at(&self, map: u64) -> Result {
+        let map = self.map_at(map)?;
+        if self.maps[map].spec.kind == MapKind::RingBuf { Ok(()) } else { Err("not a ring buffer".into()) }
+    }
+
+    fn take_room(&mut self, size: usize) -> bool {
+        match self.ring_room.checked_sub(size.next_multiple_of(8) + 8) {
+            Some(room) => {
+                self.ring_room = room;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn probe_read(&mut self, space: Space, to: u64, length: u64, from: u64) -> Result<u64> {
+        let length = size(length)?;
+        self.memory.check_room(to, length)?;
+        let found = self.memory.probe(space, from, length)?;
+        let zeros = vec![0; length];
+        self.memory.write(to, found.as_ref().unwrap_or(&zeros))?;
+        Ok(if found.is_some() { 0 } else { errno(EFAULT) })
+    }
+
+    /// Copies to the NUL and no further: what lies after it keeps its state.
+    fn probe_read_str(&mut self, space: Space, to: u64, length: u64, from: u64) -> Result<u64> {
+        let length = size(length)?;
+        self.memory.check_room(to, length)?;
+        let mut text = Vec::new();
+        while text.len() < length {
+            match self.memory.probe(space, from + text.len() as u64, 1)? {
+                Some(byte) => text.extend(byte),
+                None => {
+                    self.memory.write(to, &vec![0; length])?;
+                    return Ok(errno(EFAULT));
+                }
+            }
+            if text.ends_with(&[0]) {
+                break;
+            }
+        }
+        let full = text.len() == length;
+        if let Some(last) = text.last_mut().filter(|_| full) {
+            *last = 0;
+        }
+        self.memory.write(to, &text)?;
+        Ok(text.len() as u64)
+    }
+}
