@@ -1,1 +1,183 @@
-//! Being built.
+//! The only door to files, /proc and tracefs in passes 1 to 4.
+//!
+//! [`SystemWorld`] is the machine; [`MemoryWorld`] is a table of paths for tests.
+//!
+//! **Not here:** what files mean (`debuginfo`, `sema::library`), the kernel's abilities (`sys::features`).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::sys::mmap::Mapped;
+
+/// The bytes of a file; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct FileBytes(Bytes);
+
+#[derive(Clone, Debug)]
+enum Bytes {
+    Mapped(Arc<Mapped>),
+    Owned(Arc<[u8]>),
+}
+
+impl Deref for FileBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Mapped(mapped) => mapped,
+            Bytes::Owned(owned) => owned,
+        }
+    }
+}
+
+impl From<Vec<u8>> for FileBytes {
+    fn from(bytes: Vec<u8>) -> FileBytes {
+        FileBytes(Bytes::Owned(bytes.into()))
+    }
+}
+
+/// Files and what is known about the machine.
+pub trait World: Send + Sync {
+    /// A file's bytes; regular files are mapped, not read.
+    fn map_file(&self, path: &Path) -> io::Result<FileBytes>;
+    /// A file's text; bytes that are not UTF-8 are an error.
+    fn read_text(&self, path: &Path) -> io::Result<String>;
+    /// Whether something is there.
+    fn exists(&self, path: &Path) -> bool;
+    /// Whether it is a directory.
+    fn is_dir(&self, path: &Path) -> bool;
+    /// The paths in a directory, in no order.
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+    /// The path without links and dots.
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf>;
+    /// The value of PATH.
+    fn search_path(&self) -> Vec<PathBuf>;
+
+    /// The file that a program's name stands for: with a slash a path, else the first hit in PATH.
+    fn find_program(&self, name: &str) -> Option<PathBuf> {
+        if name.contains('/') {
+            let path = PathBuf::from(name);
+            return self.exists(&path).then_some(path);
+        }
+        self.search_path()
+            .into_iter()
+            .map(|dir| dir.join(name))
+            .find(|path| self.exists(path) && !self.is_dir(path))
+    }
+}
+
+/// This machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemWorld;
+
+impl World for SystemWorld {
+    fn map_file(&self, path: &Path) -> io::Result<FileBytes> {
+        let file = fs::File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory"));
+        }
+        // Files of sysfs and proc claim sizes that mapping does not honour.
+        if metadata.is_file() && metadata.len() > 0 && !path.starts_with("/sys") && !path.starts_with("/proc")
+        {
+            return Ok(FileBytes(Bytes::Mapped(Arc::new(Mapped::new(&file, metadata.len())?))));
+        }
+        Ok(FileBytes::from(fs::read(path)?))
+    }
+
+    fn read_text(&self, path: &Path) -> io::Result<String> {
+        fs::read_to_string(path)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(path)?.map(|entry| entry.map(|e| e.path())).collect()
+    }
+
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+
+    fn search_path(&self) -> Vec<PathBuf> {
+        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
+    }
+}
+
+/// Files in memory, by absolute path.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryWorld {
+    /// The files.
+    pub files: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl MemoryWorld {
+    fn get(&self, path: &Path) -> io::Result<&Vec<u8>> {
+        self.files.get(path).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file"))
+    }
+}
+
+impl World for MemoryWorld {
+    fn map_file(&self, path: &Path) -> io::Result<FileBytes> {
+        Ok(FileBytes::from(self.get(path)?.clone()))
+    }
+
+    fn read_text(&self, path: &Path) -> io::Result<String> {
+        String::from_utf8(self.get(path)?.clone()).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.files.contains_key(path) || self.is_dir(path)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        self.files.keys().any(|file| file != path && file.starts_with(path))
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        if !self.is_dir(path) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "no such directory"));
+        }
+        let depth = path.components().count() + 1;
+        let mut entries: Vec<PathBuf> = self
+            .files
+            .keys()
+            .filter(|file| file.starts_with(path))
+            .map(|file| file.components().take(depth).collect())
+            .collect();
+        entries.dedup();
+        Ok(entries)
+    }
+
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+        if self.exists(path) { Ok(path.to_owned()) } else { self.get(path).map(|_| path.to_owned()) }
+    }
+
+    fn search_path(&self) -> Vec<PathBuf> {
+        vec![PathBuf::from("/usr/bin"), PathBuf::from("/bin")]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_by_path_and_by_name() {
+        let mut world = MemoryWorld::default();
+        world.files.insert("/bin/ls".into(), vec![1]);
+        assert_eq!(world.find_program("ls"), Some("/bin/ls".into()));
+        assert_eq!(world.find_program("/bin/ls"), Some("/bin/ls".into()));
+        assert_eq!(world.find_program("bin"), None);
+        assert_eq!(world.read_dir(Path::new("/")).expect("the root"), [PathBuf::from("/bin")]);
+    }
+}

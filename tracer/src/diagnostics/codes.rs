@@ -16,26 +16,56 @@ macro_rules! codes {
 }
 
 codes! {
+    /// Probe aliases stand for each other.
+    AliasCycle = "alias-cycle";
+    /// A function, array or format is given a wrong number of values.
+    Arity = "arity";
     /// `%( condition %? ... %: ... %)` is malformed, or its condition cannot be decided.
     Conditional = "conditional";
     /// One file declares a name twice, or twice in different ways.
     Duplicate = "duplicate";
+    /// The script contains C code.
+    EmbeddedC = "embedded-c";
+    /// An array is changed inside a foreach over it.
+    ForeachModification = "foreach-modification";
     /// A `printf` format has a directive that does not exist.
     Format = "format";
+    /// A histogram has impossible bounds.
+    Histogram = "histogram";
     /// A macro is defined or used wrongly.
     Macro = "macro";
+    /// A statement or operator stands where it has no meaning.
+    Misplaced = "misplaced";
+    /// Only guru mode (`-g`) allows this.
+    NeedsGuru = "needs-guru";
     /// Blocks or expressions are nested too deeply.
     Nesting = "nesting";
+    /// The script has nothing to run.
+    NoProbes = "no-probes";
+    /// A target variable is used where no traced code is behind the handler.
+    NoTargetVariables = "no-target-variables";
+    /// Only variables and elements can be assigned to, deleted, extracted from.
+    NotAssignable = "not-assignable";
     /// A number has digits that it cannot have, or is out of range.
     Number = "number";
+    /// No such probe point.
+    ProbePoint = "probe-point";
     /// A script argument `$1` or `@1` was not given.
     ScriptArgument = "script-argument";
     /// The text is not in the language.
     Syntax = "syntax";
+    /// A value is used as a number and as a string, or as a statistic and a plain value.
+    TypeConflict = "type-conflict";
     /// A string, a comment, a block or embedded code has no end.
     Unclosed = "unclosed";
+    /// No such function.
+    UnknownFunction = "unknown-function";
+    /// No such global.
+    UnknownGlobal = "unknown-global";
     /// `@word` is neither an operator nor a macro.
     UnknownOperator = "unknown-operator";
+    /// A target variable does not exist or is not available here.
+    UnresolvedTarget = "unresolved-target-variable";
     /// Legal, but this version cannot do it.
     Unsupported = "unsupported";
 }

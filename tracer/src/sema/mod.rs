@@ -1,3 +1,16 @@
 //! Pass 2: names to ids, probe points to places, target variables to accesses, types for everything.
+//!
+//! Rooms, in reading order: `program` (the product), `elaborate` (the steps), `library` (tapset files), `point`
+//! (aliases), `family` and `families/` (base probe points), `symbols` (types learned so far), `build/` (typed trees),
+//! `print` (`-p2`).
 
+mod build;
+pub mod elaborate;
+pub mod families;
+pub mod family;
+pub mod library;
+pub mod point;
 pub mod program;
+mod symbols;
+
+pub use elaborate::{Input, elaborate};

@@ -1,0 +1,599 @@
+//! Expressions.
+
+use tracer_common::intrinsic::{Intrinsic, Kind};
+use tracer_common::ir::{BinOp, CmpOp, SiteFact};
+use tracer_common::stat::{HistOp, StatOp};
+
+use super::{Body, Builder, fold, word, zero};
+use crate::diagnostics::{Code, Diagnostic};
+use crate::sema::program::{Element, Expr, ExprKind, GlobalId, Ty};
+use crate::source::Span;
+use crate::syntax::ast::{self, AssignOp, BinaryOp, UnaryOp};
+
+/// The statistic operator of the contract.
+pub(super) fn stat_op(op: ast::StatOp) -> StatOp {
+    match op {
+        ast::StatOp::Count => StatOp::Count,
+        ast::StatOp::Sum => StatOp::Sum,
+        ast::StatOp::Min => StatOp::Min,
+        ast::StatOp::Max => StatOp::Max,
+        ast::StatOp::Avg => StatOp::Avg,
+        ast::StatOp::Variance => StatOp::Variance,
+    }
+}
+
+/// Names of intrinsics that are facts about the site.
+const FACTS: [(&str, SiteFact); 3] = [
+    ("__builtin_pp", SiteFact::ProbePoint),
+    ("__builtin_pn", SiteFact::Alias),
+    ("__builtin_probefunc", SiteFact::Function),
+];
+
+impl Builder<'_, '_> {
+    /// Builds an expression that must be a number.
+    pub(super) fn long(&mut self, expr: &ast::Expr) -> Expr {
+        self.typed(expr, Ty::Long)
+    }
+
+    /// Builds an expression of a type, or reports that it is of the other.
+    pub(super) fn typed(&mut self, expr: &ast::Expr, ty: Ty) -> Expr {
+        let built = self.expr(expr, Some(ty));
+        if let Some(found) = self.type_of(&built, expr)
+            && found != ty
+        {
+            let place = self.learned_at(&built);
+            let mut diagnostic = Diagnostic::error(
+                Code::TypeConflict,
+                expr.span,
+                format!("expected a {}, found a {}", word(ty), word(found)),
+            );
+            if let Some(place) = place {
+                diagnostic = diagnostic.label(place, format!("known as a {} from here", word(found)));
+            }
+            if (ty, found) == (Ty::Str, Ty::Long) {
+                diagnostic = diagnostic.hint("sprint(x) makes a string of a number");
+            }
+            self.error(diagnostic);
+            return Expr { kind: ExprKind::Number(0), ty, span: expr.span };
+        }
+        Expr { ty, ..built }
+    }
+
+    /// Where the type of a variable was learned.
+    fn learned_at(&self, expr: &Expr) -> Option<Span> {
+        let cell = match &expr.kind {
+            ExprKind::Local(id) => self.locals[id.0 as usize].ty,
+            ExprKind::Get(element) => self.symbols.globals[element.global.0 as usize].value,
+            _ => return None,
+        };
+        cell.place().filter(|place| *place != expr.span)
+    }
+
+    /// The type of a built expression, when it is known yet.
+    pub(super) fn type_of(&self, built: &Expr, _from: &ast::Expr) -> Option<Ty> {
+        match &built.kind {
+            ExprKind::Local(id) => self.locals[id.0 as usize].ty.ty(),
+            ExprKind::Get(element) => self.symbols.globals[element.global.0 as usize].value.ty(),
+            ExprKind::Call { function, .. } => self.symbols.functions[function.0 as usize].result.ty(),
+            ExprKind::Ternary { then, otherwise, .. } => {
+                self.type_of(then, _from).or_else(|| self.type_of(otherwise, _from))
+            }
+            ExprKind::Assign { value, .. } => self.type_of(value, _from),
+            ExprKind::Saved(n) => self.saved.get(*n).and_then(|saved| self.type_of(saved, _from)),
+            _ => Some(built.ty),
+        }
+    }
+
+    /// Builds an expression. `want` is what its surroundings need: a variable without a type learns it.
+    pub(super) fn expr(&mut self, expr: &ast::Expr, want: Option<Ty>) -> Expr {
+        let span = expr.span;
+        let long = |kind| Expr { kind, ty: Ty::Long, span };
+        let string = |kind| Expr { kind, ty: Ty::Str, span };
+        match &expr.kind {
+            ast::ExprKind::Number(n) => long(ExprKind::Number(*n)),
+            ast::ExprKind::Str(text) => string(ExprKind::Str(text.clone())),
+            ast::ExprKind::Symbol(name) => self.symbol(name, span, want),
+            ast::ExprKind::Index { base: ast::Indexable::Array(array), keys } => {
+                self.index(array, keys, span, want)
+            }
+            ast::ExprKind::Index { base: ast::Indexable::Hist(hist), keys } => {
+                let Some((op, element)) = self.hist(hist) else { return zero(span) };
+                match keys.as_slice() {
+                    [ast::Subscript::Value(index)] => {
+                        let index = Box::new(self.long(index));
+                        long(ExprKind::Bucket { hist: op, element, index })
+                    }
+                    _ => {
+                        self.error(Diagnostic::error(Code::Arity, span, "a histogram has one index"));
+                        zero(span)
+                    }
+                }
+            }
+            ast::ExprKind::In { keys, base: ast::Indexable::Array(array) } => {
+                let Some(global) = self.array(array) else { return zero(span) };
+                if !self.learn_arity(global, keys.len(), span) {
+                    return zero(span);
+                }
+                self.symbols.globals[global.0 as usize].read = true;
+                let keys = self.subscripts(global, keys);
+                long(ExprKind::Contains { global, keys })
+            }
+            ast::ExprKind::In { base: ast::Indexable::Hist(_), .. } => {
+                self.unsupported(span, "in on a histogram")
+            }
+            ast::ExprKind::Unary { op, operand } => {
+                let inner = self.long(operand);
+                match op {
+                    UnaryOp::Plus => inner,
+                    UnaryOp::Neg => match inner.kind {
+                        ExprKind::Number(n) => long(ExprKind::Number(n.wrapping_neg())),
+                        _ => long(ExprKind::Neg(Box::new(inner))),
+                    },
+                    UnaryOp::Not => long(ExprKind::Not(Box::new(inner))),
+                    UnaryOp::BitNot => long(ExprKind::BitNot(Box::new(inner))),
+                }
+            }
+            ast::ExprKind::Crement { op, prefix, operand } => {
+                let by = if *op == ast::CrementOp::Inc { 1 } else { -1 };
+                let Some(place) = self.place(operand, Some(Ty::Long)) else { return zero(span) };
+                long(ExprKind::Crement { place, by, prefix: *prefix })
+            }
+            ast::ExprKind::Binary { op, op_span, left, right } => {
+                self.binary(*op, *op_span, left, right, span)
+            }
+            ast::ExprKind::Regex { negated, left, pattern, .. } => {
+                let subject = Box::new(self.typed(left, Ty::Str));
+                long(ExprKind::Match { subject, pattern: pattern.clone(), negated: *negated })
+            }
+            ast::ExprKind::Ternary { cond, then, otherwise } => {
+                if fold::mentions_defined(cond)
+                    && let Some(known) = fold::truth(self.outcomes, cond)
+                {
+                    return self.expr(if known { then } else { otherwise }, want);
+                }
+                let cond = Box::new(self.long(cond));
+                let first = self.expr(then, want);
+                let ty = self.type_of(&first, then).or(want);
+                let second = self.expr(otherwise, ty);
+                let ty = ty.or_else(|| self.type_of(&second, otherwise)).unwrap_or(Ty::Long);
+                let first = Box::new(if first.ty == ty { first } else { self.typed(then, ty) });
+                let second = Box::new(if second.ty == ty { second } else { self.typed(otherwise, ty) });
+                Expr { kind: ExprKind::Ternary { cond, then: first, otherwise: second }, ty, span }
+            }
+            ast::ExprKind::Assign { op, op_span, left, right } => match op {
+                AssignOp::Set => self.assign(left, right, span, want),
+                AssignOp::Accumulate => self.accumulate(left, right, span),
+                AssignOp::Compound(op) => self.compound(*op, *op_span, left, right, span),
+            },
+            ast::ExprKind::Call { name, args } => self.call(name, args, span, want),
+            ast::ExprKind::Target(target) => self.target(expr, target),
+            ast::ExprKind::Defined(_) => {
+                let known = fold::truth(self.outcomes, expr).unwrap_or(false);
+                long(ExprKind::Number(i64::from(known)))
+            }
+            ast::ExprKind::Entry(inner) => self.entry(inner, span, want),
+            ast::ExprKind::Stat { op, operand, shift } => self.extract(*op, operand, *shift, span),
+            ast::ExprKind::Print(print) => self.print(print, span),
+            ast::ExprKind::Perf(_) => self.unsupported(span, "@perf"),
+            ast::ExprKind::Enum(_) | ast::ExprKind::EnumName { .. } => self.unsupported(span, "@enum"),
+            ast::ExprKind::Const(_) => {
+                self.error(
+                    Diagnostic::error(
+                        Code::Unsupported,
+                        span,
+                        "@const needs C headers, which tracer does not use",
+                    )
+                    .hint("write the number"),
+                );
+                zero(span)
+            }
+            ast::ExprKind::ProbeWrite(_) => self.unsupported(span, "@probewrite"),
+            ast::ExprKind::Register { .. } => self.unsupported(span, "@kregister and @uregister"),
+            ast::ExprKind::Deref { .. } => self.unsupported(span, "@kderef and @uderef"),
+            ast::ExprKind::Embedded(_) => {
+                self.error(embedded(span));
+                zero(span)
+            }
+        }
+    }
+
+    fn symbol(&mut self, name: &ast::Name, span: Span, want: Option<Ty>) -> Expr {
+        let Some(global) = self.global(name) else {
+            let id = self.local(name);
+            if let (Some(want), None) = (want, self.locals[id.0 as usize].ty.ty()) {
+                self.learn_local(id, want, span);
+            }
+            let ty = self.locals[id.0 as usize].ty.ty().unwrap_or(Ty::Long);
+            return Expr { kind: ExprKind::Local(id), ty, span };
+        };
+        if !self.learn_arity(global, 0, span) {
+            return zero(span);
+        }
+        self.get(global, Vec::new(), span, want)
+    }
+
+    fn get(&mut self, global: GlobalId, keys: Vec<Expr>, span: Span, want: Option<Ty>) -> Expr {
+        let info = &mut self.symbols.globals[global.0 as usize];
+        info.read = true;
+        let name = info.decl.name.name.clone();
+        if let Some((_, place)) = info.stats {
+            self.error(
+                Diagnostic::error(
+                    Code::TypeConflict,
+                    span,
+                    format!("{name} is a statistic and has no single value"),
+                )
+                .label(place, "used as a statistic here")
+                .hint(format!("extract a number: @count({name}), @sum({name}), @avg({name}) …")),
+            );
+            return zero(span);
+        }
+        if let (Some(want), None) = (want, info.value.ty()) {
+            self.learn_value(global, want, span);
+        }
+        let ty = self.symbols.globals[global.0 as usize].value.ty().unwrap_or(Ty::Long);
+        Expr { kind: ExprKind::Get(Element { global, keys }), ty, span }
+    }
+
+    fn index(&mut self, array: &ast::VarRef, keys: &[ast::Subscript], span: Span, want: Option<Ty>) -> Expr {
+        let Some(global) = self.array(array) else { return zero(span) };
+        if !self.learn_arity(global, keys.len(), span) {
+            return zero(span);
+        }
+        let Some(keys) = self.full_keys(global, keys) else { return zero(span) };
+        self.get(global, keys, span, want)
+    }
+
+    /// The global that an array's name stands for.
+    pub(super) fn array(&mut self, array: &ast::VarRef) -> Option<GlobalId> {
+        let global = self.global(&array.name);
+        if global.is_none() {
+            let names: Vec<ast::Name> = self.symbols.global_names.keys().cloned().collect();
+            let mut diagnostic =
+                Diagnostic::error(Code::UnknownGlobal, array.span, format!("no global array {}", array.name));
+            if let Some(hint) = crate::diagnostics::suggest::hint(&array.name, names.iter().map(|n| &**n)) {
+                diagnostic = diagnostic.hint(hint);
+            }
+            self.error(diagnostic.hint(format!("arrays are declared: global {}", array.name)));
+        }
+        global
+    }
+
+    /// Keys that may be `*`.
+    pub(super) fn subscripts(&mut self, global: GlobalId, keys: &[ast::Subscript]) -> Vec<Option<Expr>> {
+        keys.iter()
+            .enumerate()
+            .map(|(n, key)| match key {
+                ast::Subscript::Any(_) => None,
+                ast::Subscript::Value(key) => Some(self.key(global, n, key)),
+            })
+            .collect()
+    }
+
+    /// Keys, none of which may be `*`.
+    pub(super) fn full_keys(&mut self, global: GlobalId, keys: &[ast::Subscript]) -> Option<Vec<Expr>> {
+        let mut out = Vec::with_capacity(keys.len());
+        for (n, key) in keys.iter().enumerate() {
+            match key {
+                ast::Subscript::Any(span) => {
+                    self.error(Diagnostic::error(
+                        Code::Misplaced,
+                        *span,
+                        "* stands only in foreach, in, delete and extractors",
+                    ));
+                    return None;
+                }
+                ast::Subscript::Value(key) => out.push(self.key(global, n, key)),
+            }
+        }
+        Some(out)
+    }
+
+    fn key(&mut self, global: GlobalId, n: usize, key: &ast::Expr) -> Expr {
+        let cell = |s: &Self| {
+            s.symbols.globals[global.0 as usize].keys.as_ref().and_then(|(k, _)| k.get(n).copied())
+        };
+        let known = cell(self).and_then(crate::sema::symbols::Cell::ty);
+        match known {
+            Some(ty) => {
+                let built = self.expr(key, Some(ty));
+                if let Some(found) = self.type_of(&built, key)
+                    && found != ty
+                {
+                    self.learn_key(global, n, found, key.span);
+                }
+                Expr { ty, ..built }
+            }
+            None => {
+                let built = self.expr(key, None);
+                if let Some(ty) = self.type_of(&built, key) {
+                    self.learn_key(global, n, ty, key.span);
+                }
+                built
+            }
+        }
+    }
+
+    pub(super) fn learn_key(&mut self, global: GlobalId, n: usize, ty: Ty, span: Span) {
+        let info = &mut self.symbols.globals[global.0 as usize];
+        let name = format!("key {} of {}", n + 1, info.decl.name.name);
+        let Some((keys, _)) = &mut info.keys else { return };
+        let Some(cell) = keys.get_mut(n) else { return };
+        match cell.learn(ty, span) {
+            Ok(news) => self.symbols.learned |= news,
+            Err(place) => self.conflict(&name, ty, span, place),
+        }
+    }
+
+    fn binary(
+        &mut self,
+        op: BinaryOp,
+        op_span: Span,
+        left: &ast::Expr,
+        right: &ast::Expr,
+        span: Span,
+    ) -> Expr {
+        let long = |kind| Expr { kind, ty: Ty::Long, span };
+        match op {
+            BinaryOp::And | BinaryOp::Or => {
+                let (left, right) = (Box::new(self.long(left)), Box::new(self.long(right)));
+                long(if op == BinaryOp::And { ExprKind::And(left, right) } else { ExprKind::Or(left, right) })
+            }
+            BinaryOp::Concat => {
+                let (left, right) =
+                    (Box::new(self.typed(left, Ty::Str)), Box::new(self.typed(right, Ty::Str)));
+                Expr { kind: ExprKind::Concat(left, right), ty: Ty::Str, span }
+            }
+            BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => {
+                let op = match op {
+                    BinaryOp::Eq => CmpOp::Eq,
+                    BinaryOp::Ne => CmpOp::Ne,
+                    BinaryOp::Lt => CmpOp::Lt,
+                    BinaryOp::Le => CmpOp::Le,
+                    BinaryOp::Gt => CmpOp::Gt,
+                    _ => CmpOp::Ge,
+                };
+                let first = self.expr(left, None);
+                let known = self.type_of(&first, left);
+                let second = self.expr(right, known);
+                let ty = known.or_else(|| self.type_of(&second, right)).unwrap_or(Ty::Long);
+                let (left, right) = (Box::new(self.typed(left, ty)), Box::new(self.typed(right, ty)));
+                long(ExprKind::Compare { op, left, right })
+            }
+            _ => {
+                let (left, right) = (self.long(left), self.long(right));
+                long(arithmetic(bin_op(op), op_span, left, right))
+            }
+        }
+    }
+
+    fn call(&mut self, name: &ast::Ident, args: &[ast::Expr], span: Span, want: Option<Ty>) -> Expr {
+        if let Some((_, fact)) = FACTS.iter().find(|(word, _)| **word == *name.name) {
+            return Expr { kind: ExprKind::Fact(*fact), ty: Ty::Str, span };
+        }
+        if let Some(word) = name.name.strip_prefix("__builtin_")
+            && let Some(intrinsic) = Intrinsic::by_name(word)
+        {
+            return self.intrinsic(intrinsic, args, name.span, span);
+        }
+        if &*name.name == "error" && args.len() == 1 {
+            let message = Box::new(self.typed(&args[0], Ty::Str));
+            return Expr { kind: ExprKind::Raise(message), ty: Ty::Long, span };
+        }
+        let library = self.is_library;
+        let Some(function) = self.symbols.function(&name.name, args.len(), self.file, library) else {
+            self.unknown_function(&name.name, args.len(), name.span);
+            return zero(span);
+        };
+        let mut built = Vec::with_capacity(args.len());
+        for (n, arg) in args.iter().enumerate() {
+            let known = self.symbols.functions[function.0 as usize].locals[n].ty.ty();
+            match known {
+                Some(ty) => built.push(self.typed(arg, ty)),
+                None => {
+                    let value = self.expr(arg, None);
+                    if let Some(ty) = self.type_of(&value, arg) {
+                        let param = &mut self.symbols.functions[function.0 as usize].locals[n];
+                        if param.ty.learn(ty, arg.span) == Ok(true) {
+                            self.symbols.learned = true;
+                        }
+                    }
+                    built.push(value);
+                }
+            }
+        }
+        let info = &mut self.symbols.functions[function.0 as usize];
+        if let (Some(want), None) = (want, info.result.ty()) {
+            self.symbols.learned |= info.result.learn(want, span) == Ok(true);
+        }
+        let ty = self.symbols.functions[function.0 as usize].result.ty().unwrap_or(Ty::Long);
+        Expr { kind: ExprKind::Call { function, args: built }, ty, span }
+    }
+
+    fn intrinsic(&mut self, intrinsic: Intrinsic, args: &[ast::Expr], name: Span, span: Span) -> Expr {
+        if !(self.is_library)(self.file) {
+            self.error(
+                Diagnostic::error(
+                    Code::UnknownFunction,
+                    name,
+                    format!("__builtin_{} is for tapsets only", intrinsic.name()),
+                )
+                .hint("call the tapset function instead"),
+            );
+            return zero(span);
+        }
+        if intrinsic.args().len() != args.len() {
+            self.error(Diagnostic::error(
+                Code::Arity,
+                span,
+                format!("__builtin_{}() takes {} arguments", intrinsic.name(), intrinsic.args().len()),
+            ));
+            return zero(span);
+        }
+        let args = intrinsic
+            .args()
+            .iter()
+            .zip(args)
+            .map(|(kind, arg)| self.typed(arg, if *kind == Kind::Long { Ty::Long } else { Ty::Str }))
+            .collect();
+        let ty = if intrinsic.result() == Some(Kind::Str) { Ty::Str } else { Ty::Long };
+        Expr { kind: ExprKind::Intrinsic { intrinsic, args }, ty, span }
+    }
+
+    fn entry(&mut self, inner: &ast::Expr, span: Span, want: Option<Ty>) -> Expr {
+        if self.body != (Body::Probe { saves: true }) {
+            self.error(
+                Diagnostic::error(Code::Misplaced, span, "@entry stands only in return probes")
+                    .hint("add .return to the probe point"),
+            );
+            return zero(span);
+        }
+        let before = std::mem::replace(&mut self.at_entry, true);
+        let saved = self.expr(inner, want);
+        self.at_entry = before;
+        self.save(saved, span)
+    }
+
+    /// Evaluates an expression at the function's entry; equal ones once.
+    pub(super) fn save(&mut self, saved: Expr, span: Span) -> Expr {
+        let ty = saved.ty;
+        let known = self.saved.iter().position(|other| other.kind == saved.kind);
+        let n = known.unwrap_or_else(|| {
+            self.saved.push(saved);
+            self.saved.len() - 1
+        });
+        Expr { kind: ExprKind::Saved(n), ty, span }
+    }
+
+    fn extract(&mut self, op: ast::StatOp, operand: &ast::Expr, shift: Option<i64>, span: Span) -> Expr {
+        let Some((global, keys)) = self.statistic(operand) else { return zero(span) };
+        let noted = self.symbols.globals[global.0 as usize].extract(
+            stat_op(op),
+            shift.unwrap_or(0).clamp(0, 62) as u8,
+            span,
+        );
+        self.note(noted);
+        Expr { kind: ExprKind::Stat { op: stat_op(op), global, keys }, ty: Ty::Long, span }
+    }
+
+    pub(super) fn note(&mut self, noted: Result<bool, Diagnostic>) {
+        match noted {
+            Ok(news) => self.symbols.learned |= news,
+            Err(diagnostic) => self.error(diagnostic),
+        }
+    }
+
+    /// The statistic that an extractor looks at.
+    fn statistic(&mut self, operand: &ast::Expr) -> Option<(GlobalId, Vec<Option<Expr>>)> {
+        let (name, keys, span): (&ast::Name, &[ast::Subscript], Span) = match &operand.kind {
+            ast::ExprKind::Symbol(name) => (name, &[], operand.span),
+            ast::ExprKind::Index { base: ast::Indexable::Array(array), keys } => {
+                (&array.name, keys, operand.span)
+            }
+            _ => {
+                self.error(Diagnostic::error(
+                    Code::NotAssignable,
+                    operand.span,
+                    "an extractor takes a statistic: a global or an element of one",
+                ));
+                return None;
+            }
+        };
+        let global = self.array(&ast::VarRef { id: operand.id, name: name.clone(), span })?;
+        if !self.learn_arity(global, keys.len(), span) {
+            return None;
+        }
+        let info = &mut self.symbols.globals[global.0 as usize];
+        info.read = true;
+        if let Some(place) = info.value.place() {
+            let name = info.decl.name.name.clone();
+            self.error(
+                Diagnostic::error(Code::TypeConflict, span, format!("{name} is no statistic"))
+                    .label(place, "used as a plain value here")
+                    .hint(format!("values go into a statistic with {name} <<< value")),
+            );
+            return None;
+        }
+        let keys = self.subscripts(global, keys);
+        Some((global, keys))
+    }
+
+    /// A histogram with the statistic that it is of.
+    pub(super) fn hist(&mut self, hist: &ast::Hist) -> Option<(HistOp, Element)> {
+        let op = match hist.op {
+            ast::HistOp::Log => HistOp::Log,
+            ast::HistOp::Linear { low, high, width } => HistOp::Linear { low, high, width },
+        };
+        if let HistOp::Linear { low, high, width } = op {
+            let problem = if width <= 0 {
+                Some("the width of a bucket must be positive")
+            } else if low > high {
+                Some("the first bucket must not start after the last")
+            } else if (high as i128 - low as i128) / width as i128 > 4000 {
+                Some("this histogram has more than 4000 buckets")
+            } else {
+                None
+            };
+            if let Some(problem) = problem {
+                self.error(Diagnostic::error(Code::Histogram, hist.span, problem));
+                return None;
+            }
+        }
+        let (global, keys) = self.statistic(&hist.operand)?;
+        let keys: Option<Vec<Expr>> = keys.into_iter().collect();
+        let Some(keys) = keys else {
+            self.error(Diagnostic::error(Code::Misplaced, hist.span, "a histogram is of one element"));
+            return None;
+        };
+        let noted = self.symbols.globals[global.0 as usize].histogram(op, hist.span);
+        self.note(noted);
+        Some((op, Element { global, keys }))
+    }
+}
+
+/// The message for embedded C.
+pub(crate) fn embedded(span: Span) -> Diagnostic {
+    Diagnostic::error(Code::EmbeddedC, span, "embedded C cannot run on eBPF")
+        .hint("look for a tapset function that does the job, or use $variables and @cast")
+}
+
+/// The arithmetic operator of the contract.
+pub(super) fn bin_op(op: BinaryOp) -> BinOp {
+    match op {
+        BinaryOp::BitOr => BinOp::Or,
+        BinaryOp::BitXor => BinOp::Xor,
+        BinaryOp::BitAnd => BinOp::And,
+        BinaryOp::Shl => BinOp::Shl,
+        BinaryOp::Shr => BinOp::Sar,
+        BinaryOp::Ushr => BinOp::Shr,
+        BinaryOp::Sub => BinOp::Sub,
+        BinaryOp::Mul => BinOp::Mul,
+        BinaryOp::Div => BinOp::Div,
+        BinaryOp::Mod => BinOp::Rem,
+        _ => BinOp::Add,
+    }
+}
+
+/// Arithmetic, done at once when both sides are numbers and it cannot fail.
+fn arithmetic(op: BinOp, op_span: Span, left: Expr, right: Expr) -> ExprKind {
+    if let (ExprKind::Number(a), ExprKind::Number(b)) = (&left.kind, &right.kind) {
+        let (a, b) = (*a, *b);
+        let value = match op {
+            BinOp::Add => Some(a.wrapping_add(b)),
+            BinOp::Sub => Some(a.wrapping_sub(b)),
+            BinOp::Mul => Some(a.wrapping_mul(b)),
+            BinOp::Div => (b != 0).then(|| a.wrapping_div(b)),
+            BinOp::Rem => (b != 0).then(|| a.wrapping_rem(b)),
+            BinOp::And => Some(a & b),
+            BinOp::Or => Some(a | b),
+            BinOp::Xor => Some(a ^ b),
+            BinOp::Shl => Some(a.wrapping_shl(b as u32 & 63)),
+            BinOp::Sar => Some(a.wrapping_shr(b as u32 & 63)),
+            BinOp::Shr => Some(((a as u64).wrapping_shr(b as u32 & 63)) as i64),
+        };
+        if let Some(value) = value {
+            return ExprKind::Number(value);
+        }
+    }
+    ExprKind::Binary { op, op_span, left: Box::new(left), right: Box::new(right) }
+}

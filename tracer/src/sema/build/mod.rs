@@ -1,0 +1,276 @@
+//! Syntax tree to typed tree, one body at a time.
+//!
+//! Building is repeated until no type is learned any more (`symbols`); diagnostics of the last round count.
+//!
+//! Rooms, in reading order: this file (the builder's state, names), `stmt`, `expr`, `assign`, `target`, `print`,
+//! `fold` (conditions that are known at compile time).
+
+mod assign;
+mod expr;
+pub(super) mod fold;
+mod print;
+mod stmt;
+mod target;
+
+pub(super) use expr::embedded;
+
+use std::collections::BTreeMap;
+
+use crate::diagnostics::{Code, Diagnostic, Label, suggest};
+use crate::sema::family::Resolved;
+use crate::sema::program::{Expr, ExprKind, FunctionId, GlobalId, Local, LocalId, Stmt, Ty};
+use crate::sema::symbols::{Cell, LocalInfo, Symbols};
+use crate::source::{FileId, Span};
+use crate::syntax::ast::{self, ExprId, Name};
+
+/// What became of a target expression, or of an `@defined`.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Outcome {
+    /// Resolved.
+    Value(Resolved),
+    /// Not there: why.
+    Missing(Box<Diagnostic>),
+    /// Of `@defined(…)`.
+    Defined(bool),
+}
+
+/// Outcomes by expression.
+pub(super) type Outcomes = BTreeMap<ExprId, Outcome>;
+
+/// What kind of body it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Body {
+    /// A probe; whether values can be saved at entry.
+    Probe {
+        /// It is a return probe.
+        saves: bool,
+    },
+    /// A function.
+    Function(FunctionId),
+}
+
+/// The finished body.
+pub(super) struct Built {
+    pub body: Vec<Stmt>,
+    pub locals: Vec<LocalInfo>,
+    pub saved: Vec<Expr>,
+    pub has_result: bool,
+}
+
+/// The state of building one body.
+pub(super) struct Builder<'b, 'a> {
+    pub symbols: &'b mut Symbols<'a>,
+    pub outcomes: &'b Outcomes,
+    pub body: Body,
+    /// The file whose private names are in sight.
+    pub file: FileId,
+    pub is_library: &'b dyn Fn(FileId) -> bool,
+    pub errors: Vec<Diagnostic>,
+    pub locals: Vec<LocalInfo>,
+    pub names: BTreeMap<Name, LocalId>,
+    pub saved: Vec<Expr>,
+    pub loops: usize,
+    pub result: Cell,
+    pub has_result: bool,
+    /// Arrays that an enclosing `foreach` visits.
+    pub visiting: Vec<GlobalId>,
+    /// Inside `@entry`.
+    pub at_entry: bool,
+    pub guru: bool,
+    pub trace: Vec<Label>,
+    /// Lists met so far: `$$parms` and the like, by expression.
+    pub lists: BTreeMap<ExprId, u32>,
+}
+
+impl<'b, 'a> Builder<'b, 'a> {
+    /// Builds a body that consists of several blocks: prologues, handler, epilogues.
+    /// Also returns the number of each list of variables.
+    pub(super) fn build(
+        mut self,
+        conditions: &[&ast::Expr],
+        blocks: &[(&ast::Block, FileId)],
+    ) -> (Built, BTreeMap<ExprId, u32>, Vec<Diagnostic>) {
+        let mut body = Vec::new();
+        for condition in conditions {
+            body.push(self.arming(condition));
+        }
+        for (block, file) in blocks {
+            self.file = *file;
+            body.extend(self.stmts(&block.stmts));
+        }
+        let built = Built { body, locals: self.locals, saved: self.saved, has_result: self.has_result };
+        (built, self.lists, self.errors)
+    }
+
+    /// Builds a function's body. Also returns what was learned of its result.
+    pub(super) fn build_function(mut self, block: &ast::Block) -> (Built, Cell, Vec<Diagnostic>) {
+        let body = self.stmts(&block.stmts);
+        let built = Built { body, locals: self.locals, saved: self.saved, has_result: self.has_result };
+        (built, self.result, self.errors)
+    }
+
+    /// `if (condition)` of a probe point: leaves the handler when it does not hold.
+    fn arming(&mut self, condition: &ast::Expr) -> Stmt {
+        let cond = self.long(condition);
+        let span = condition.span;
+        let not = Expr { kind: ExprKind::Not(Box::new(cond)), ty: Ty::Long, span };
+        Stmt {
+            kind: crate::sema::program::StmtKind::If {
+                cond: not,
+                then: vec![Stmt { kind: crate::sema::program::StmtKind::Next, span }],
+                otherwise: Vec::new(),
+            },
+            span,
+        }
+    }
+
+    pub(super) fn error(&mut self, mut diagnostic: Diagnostic) {
+        if diagnostic.trace.is_empty() {
+            diagnostic.trace.clone_from(&self.trace);
+        }
+        self.errors.push(diagnostic);
+    }
+
+    pub(super) fn unsupported(&mut self, span: Span, what: &str) -> Expr {
+        self.error(Diagnostic::error(Code::Unsupported, span, format!("{what} is not supported yet")));
+        zero(span)
+    }
+
+    /// The local of a name, declared when it is new.
+    pub(super) fn local(&mut self, name: &Name) -> LocalId {
+        if let Some(id) = self.names.get(name) {
+            return *id;
+        }
+        let known = self.locals.iter().position(|local| local.name == *name);
+        let index = known.unwrap_or_else(|| {
+            self.locals.push(LocalInfo { name: name.clone(), ty: Cell::default() });
+            self.locals.len() - 1
+        });
+        let id = LocalId(index as u32);
+        self.names.insert(name.clone(), id);
+        id
+    }
+
+    pub(super) fn global(&self, name: &str) -> Option<GlobalId> {
+        self.symbols.global(name, self.file)
+    }
+
+    /// Learns the type of a local, or reports the conflict.
+    pub(super) fn learn_local(&mut self, id: LocalId, ty: Ty, span: Span) {
+        let local = &mut self.locals[id.0 as usize];
+        let name = local.name.clone();
+        match local.ty.learn(ty, span) {
+            Ok(news) => self.symbols.learned |= news,
+            Err(place) => self.conflict(&name, ty, span, place),
+        }
+    }
+
+    /// Learns the type of a global's value.
+    pub(super) fn learn_value(&mut self, id: GlobalId, ty: Ty, span: Span) {
+        let global = &mut self.symbols.globals[id.0 as usize];
+        let name = global.decl.name.name.clone();
+        if let Some((_, place)) = global.stats {
+            return self.error(
+                Diagnostic::error(
+                    Code::TypeConflict,
+                    span,
+                    format!("{name} is a statistic, not a {}", word(ty)),
+                )
+                .label(place, "used as a statistic here")
+                .hint(format!("read it with an extractor: @count({name}), @sum({name}) …")),
+            );
+        }
+        match global.value.learn(ty, span) {
+            Ok(news) => self.symbols.learned |= news,
+            Err(place) => self.conflict(&name, ty, span, place),
+        }
+    }
+
+    /// Notes how many keys a global has; whether that agrees with what was known.
+    pub(super) fn learn_arity(&mut self, id: GlobalId, count: usize, span: Span) -> bool {
+        let global = &mut self.symbols.globals[id.0 as usize];
+        let name = global.decl.name.name.clone();
+        match &global.keys {
+            None => {
+                global.keys = Some((vec![Cell::default(); count], span));
+                self.symbols.learned = true;
+                true
+            }
+            Some((keys, _)) if keys.len() == count => true,
+            Some((keys, place)) => {
+                let what = |n: usize| match n {
+                    0 => "a scalar".to_owned(),
+                    1 => "an array with one key".to_owned(),
+                    n => format!("an array with {n} keys"),
+                };
+                let (known, place) = (keys.len(), *place);
+                self.error(
+                    Diagnostic::error(
+                        Code::TypeConflict,
+                        span,
+                        format!("{name} is used as {} here, but it is {}", what(count), what(known)),
+                    )
+                    .label(place, format!("used as {} here", what(known))),
+                );
+                false
+            }
+        }
+    }
+
+    pub(super) fn conflict(&mut self, name: &str, ty: Ty, span: Span, place: Span) {
+        let other = if ty == Ty::Long { Ty::Str } else { Ty::Long };
+        self.error(
+            Diagnostic::error(
+                Code::TypeConflict,
+                span,
+                format!("{name} is used as a {} here, but it is a {}", word(ty), word(other)),
+            )
+            .label(place, format!("known as a {} from here", word(other))),
+        );
+    }
+
+    /// An unknown name, with those that come near.
+    pub(super) fn unknown_function(&mut self, name: &str, arity: usize, span: Span) {
+        let names: Vec<Name> = self.symbols.declared.keys().cloned().collect();
+        let same = self.symbols.declared.get(name).map(|declared| {
+            declared.iter().map(|(decl, _)| decl.params.len().to_string()).collect::<Vec<_>>().join(" or ")
+        });
+        let diagnostic = match same {
+            Some(arities) => Diagnostic::error(
+                Code::Arity,
+                span,
+                format!("{name}() takes {arities} arguments, {arity} given"),
+            ),
+            None => {
+                let mut diagnostic =
+                    Diagnostic::error(Code::UnknownFunction, span, format!("unknown function {name}"));
+                if let Some(hint) = suggest::hint(name, names.iter().map(|n| &**n)) {
+                    diagnostic = diagnostic.hint(hint);
+                }
+                diagnostic
+            }
+        };
+        self.error(diagnostic);
+    }
+}
+
+/// The word for a type in messages.
+pub(super) fn word(ty: Ty) -> &'static str {
+    match ty {
+        Ty::Long => "number",
+        Ty::Str => "string",
+    }
+}
+
+/// A value where something went wrong and was reported.
+pub(super) fn zero(span: Span) -> Expr {
+    Expr { kind: ExprKind::Number(0), ty: Ty::Long, span }
+}
+
+/// Locals with their final types.
+pub(super) fn finish_locals(locals: &[LocalInfo]) -> Vec<Local> {
+    locals
+        .iter()
+        .map(|local| Local { name: local.name.clone(), ty: local.ty.ty().unwrap_or(Ty::Long) })
+        .collect()
+}

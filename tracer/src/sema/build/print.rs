@@ -1,0 +1,160 @@
+//! The print family: every member becomes a format with arguments.
+
+use tracer_common::format::{Conversion, ConversionKind, Format, Part, Size};
+
+use super::{Builder, zero};
+use crate::diagnostics::{Code, Diagnostic};
+use crate::sema::program::{Expr, ExprKind, Ty};
+use crate::source::Span;
+use crate::syntax::ast::{self, PrintWhat};
+use crate::syntax::format::{self as parsed, Count, Piece, Want};
+
+impl Builder<'_, '_> {
+    pub(super) fn print(&mut self, print: &ast::Print, span: Span) -> Expr {
+        let ty = if print.to_string { Ty::Str } else { Ty::Long };
+        let (mut format, args) = match &print.what {
+            PrintWhat::Hist(hist) => {
+                let Some((op, element)) = self.hist(hist) else { return zero(span) };
+                let kind =
+                    ExprKind::Hist { hist: op, element, newline: print.newline, to_string: print.to_string };
+                return Expr { kind, ty, span };
+            }
+            PrintWhat::Plain(args) => self.plain(args, b""),
+            PrintWhat::Delimited { delimiter, args } => self.plain(args, delimiter.as_bytes()),
+            PrintWhat::Format { format, args, format_span } => {
+                match self.formatted(format, *format_span, args) {
+                    Some(done) => done,
+                    None => return Expr { ty, ..zero(span) },
+                }
+            }
+            PrintWhat::Char(arg) => {
+                let arg = self.long(arg);
+                (vec![Part::Conversion(conversion(ConversionKind::Character))], vec![arg])
+            }
+        };
+        if print.newline {
+            match format.last_mut() {
+                Some(Part::Text(text)) => text.push(b'\n'),
+                _ => format.push(Part::Text(b"\n".to_vec())),
+            }
+        }
+        Expr { kind: ExprKind::Print { format, args, to_string: print.to_string }, ty, span }
+    }
+
+    fn plain(&mut self, args: &[ast::Expr], delimiter: &[u8]) -> (Format, Vec<Expr>) {
+        let mut format = Format::new();
+        let mut built = Vec::with_capacity(args.len());
+        for (n, arg) in args.iter().enumerate() {
+            if n > 0 && !delimiter.is_empty() {
+                format.push(Part::Text(delimiter.to_vec()));
+            }
+            let value = self.expr(arg, None);
+            let kind = match value.ty {
+                Ty::Long => ConversionKind::Signed,
+                Ty::Str => ConversionKind::String,
+            };
+            format.push(Part::Conversion(conversion(kind)));
+            built.push(value);
+        }
+        (format, built)
+    }
+
+    fn formatted(
+        &mut self,
+        format: &parsed::Format,
+        span: Span,
+        args: &[ast::Expr],
+    ) -> Option<(Format, Vec<Expr>)> {
+        let wants = format.wants();
+        if wants.len() != args.len() {
+            self.error(Diagnostic::error(
+                Code::Arity,
+                span,
+                format!("the format takes {} arguments, {} given", wants.len(), args.len()),
+            ));
+            return None;
+        }
+        let mut built = Vec::with_capacity(args.len());
+        for (want, arg) in wants.iter().zip(args) {
+            let ty = match want {
+                Want::Value(parsed::Conversion::Str) => Ty::Str,
+                Want::Value(_) | Want::Width | Want::Precision => Ty::Long,
+            };
+            let value = self.expr(arg, Some(ty));
+            match self.type_of(&value, arg) {
+                Some(found) if found != ty => {
+                    let mut diagnostic = Diagnostic::error(
+                        Code::TypeConflict,
+                        arg.span,
+                        format!(
+                            "the format wants a {} here, found a {}",
+                            super::word(ty),
+                            super::word(found)
+                        ),
+                    )
+                    .label(span, "the format");
+                    diagnostic = diagnostic.hint(if ty == Ty::Str {
+                        "%d prints numbers"
+                    } else {
+                        "%s prints strings"
+                    });
+                    self.error(diagnostic);
+                    built.push(Expr { kind: ExprKind::Number(0), ty, span: arg.span });
+                }
+                _ => built.push(Expr { ty, ..value }),
+            }
+        }
+        Some((convert(format), built))
+    }
+}
+
+fn conversion(kind: ConversionKind) -> Conversion {
+    Conversion {
+        kind,
+        left: false,
+        zero: false,
+        plus: false,
+        space: false,
+        alternate: false,
+        width: None,
+        precision: None,
+    }
+}
+
+/// A parsed format in the contract's terms.
+fn convert(format: &parsed::Format) -> Format {
+    let size = |count: Option<Count>| match count {
+        None => None,
+        Some(Count::Argument) => Some(Size::Argument),
+        Some(Count::Fixed(n)) => Some(Size::Fixed(n)),
+    };
+    format
+        .pieces
+        .iter()
+        .map(|piece| match piece {
+            Piece::Literal(text) => Part::Text(text.as_bytes().to_vec()),
+            Piece::Directive(directive) => Part::Conversion(Conversion {
+                kind: match directive.conversion {
+                    parsed::Conversion::Decimal => ConversionKind::Signed,
+                    parsed::Conversion::Unsigned => ConversionKind::Unsigned,
+                    parsed::Conversion::HexLower => ConversionKind::HexLower,
+                    parsed::Conversion::HexUpper => ConversionKind::HexUpper,
+                    parsed::Conversion::Octal => ConversionKind::Octal,
+                    parsed::Conversion::Pointer => ConversionKind::Pointer,
+                    parsed::Conversion::Char => ConversionKind::Character,
+                    parsed::Conversion::Str => ConversionKind::String,
+                    parsed::Conversion::Binary => ConversionKind::Binary,
+                    parsed::Conversion::Memory => ConversionKind::Memory,
+                    parsed::Conversion::MemoryHex => ConversionKind::MemoryHex,
+                },
+                left: directive.flags.left,
+                zero: directive.flags.zero,
+                plus: directive.flags.plus,
+                space: directive.flags.space,
+                alternate: directive.flags.alternate,
+                width: size(directive.width),
+                precision: size(directive.precision),
+            }),
+        })
+        .collect()
+}

@@ -1,0 +1,276 @@
+//! Statements.
+
+use super::{Body, Builder, fold, zero};
+use crate::diagnostics::{Code, Diagnostic};
+use crate::sema::program::{Expr, ExprKind, Foreach, Iterated, SortBy, Stmt, StmtKind, Ty};
+use crate::source::Span;
+use crate::syntax::ast;
+
+impl Builder<'_, '_> {
+    pub(super) fn stmts(&mut self, stmts: &[ast::Stmt]) -> Vec<Stmt> {
+        let mut out = Vec::with_capacity(stmts.len());
+        for stmt in stmts {
+            self.stmt(stmt, &mut out);
+        }
+        out
+    }
+
+    fn one(&mut self, stmt: &ast::Stmt) -> Vec<Stmt> {
+        let mut out = Vec::new();
+        self.stmt(stmt, &mut out);
+        out
+    }
+
+    fn stmt(&mut self, stmt: &ast::Stmt, out: &mut Vec<Stmt>) {
+        let span = stmt.span;
+        let kind = match &stmt.kind {
+            ast::StmtKind::Null => return,
+            ast::StmtKind::Block(block) => StmtKind::Block(self.stmts(&block.stmts)),
+            ast::StmtKind::Expr(expr) => StmtKind::Expr(self.expr(expr, None)),
+            ast::StmtKind::If { cond, then, otherwise } => {
+                if fold::mentions_defined(cond)
+                    && let Some(known) = fold::truth(self.outcomes, cond)
+                {
+                    // The other branch may name what does not exist here.
+                    match (known, otherwise) {
+                        (true, _) => self.stmt(then, out),
+                        (false, Some(otherwise)) => self.stmt(otherwise, out),
+                        (false, None) => {}
+                    }
+                    return;
+                }
+                StmtKind::If {
+                    cond: self.long(cond),
+                    then: self.one(then),
+                    otherwise: otherwise.as_ref().map(|s| self.one(s)).unwrap_or_default(),
+                }
+            }
+            ast::StmtKind::While { cond, body } => {
+                let cond = Some(self.long(cond));
+                StmtKind::Loop { cond, step: None, body: self.looped(body) }
+            }
+            ast::StmtKind::For { init, cond, step, body } => {
+                if let Some(init) = init {
+                    let init = self.expr(init, None);
+                    out.push(Stmt { span: init.span, kind: StmtKind::Expr(init) });
+                }
+                let cond = cond.as_ref().map(|c| self.long(c));
+                let body = self.looped(body);
+                let step = step.as_ref().map(|s| self.expr(s, None));
+                StmtKind::Loop { cond, step, body }
+            }
+            ast::StmtKind::Foreach(foreach) => match self.foreach(foreach) {
+                Some(foreach) => StmtKind::Foreach(Box::new(foreach)),
+                None => return,
+            },
+            ast::StmtKind::Return(value) => self.ret(value.as_ref(), span),
+            ast::StmtKind::Next => StmtKind::Next,
+            ast::StmtKind::Break | ast::StmtKind::Continue => {
+                let (word, kind) = match stmt.kind {
+                    ast::StmtKind::Break => ("break", StmtKind::Break),
+                    _ => ("continue", StmtKind::Continue),
+                };
+                if self.loops == 0 {
+                    self.error(Diagnostic::error(Code::Misplaced, span, format!("{word} outside of a loop")));
+                    return;
+                }
+                kind
+            }
+            ast::StmtKind::Delete(expr) => match self.delete(expr) {
+                Some(kind) => kind,
+                None => return,
+            },
+            ast::StmtKind::Try { body, var, handler } => {
+                let body = self.stmts(&body.stmts);
+                let message = var.as_ref().and_then(|var| {
+                    if self.global(&var.name).is_some() {
+                        self.unsupported(var.span, "catching into a global");
+                        return None;
+                    }
+                    let local = self.local(&var.name);
+                    self.learn_local(local, Ty::Str, var.span);
+                    Some(local)
+                });
+                StmtKind::Try { body, message, handler: self.stmts(&handler.stmts) }
+            }
+        };
+        out.push(Stmt { kind, span });
+    }
+
+    fn looped(&mut self, body: &ast::Stmt) -> Vec<Stmt> {
+        self.loops += 1;
+        let body = self.one(body);
+        self.loops -= 1;
+        body
+    }
+
+    fn ret(&mut self, value: Option<&ast::Expr>, span: Span) -> StmtKind {
+        let Body::Function(_) = self.body else {
+            self.error(
+                Diagnostic::error(Code::Misplaced, span, "return outside of a function")
+                    .hint("next leaves a probe's handler"),
+            );
+            return StmtKind::Next;
+        };
+        let Some(value) = value else { return StmtKind::Return(None) };
+        self.has_result = true;
+        let built = self.expr(value, self.result.ty());
+        if let Some(ty) = self.type_of(&built, value) {
+            match self.result.learn(ty, value.span) {
+                Ok(news) => self.symbols.learned |= news,
+                Err(place) => self.conflict("the function's result", ty, value.span, place),
+            }
+        }
+        StmtKind::Return(Some(built))
+    }
+
+    fn foreach(&mut self, foreach: &ast::Foreach) -> Option<Foreach> {
+        let by_value = foreach.sort.as_ref().map(|sort| {
+            let by = match sort.by {
+                ast::SortBy::Value => SortBy::Value,
+                ast::SortBy::Key(n) => SortBy::Key(n as u8),
+                ast::SortBy::Stat(op) => SortBy::Stat(super::expr::stat_op(op)),
+            };
+            (by, sort.ascending)
+        });
+        let limit = foreach.limit.as_ref().map(|limit| self.long(limit));
+        let (over, key_types, value_type, visiting) = match &foreach.base {
+            ast::Indexable::Array(array) => {
+                let Some(global) = self.array(array) else {
+                    return None;
+                };
+                if let Some((SortBy::Stat(op), _)) = by_value {
+                    let noted = self.symbols.globals[global.0 as usize].extract(op, 0, array.span);
+                    self.note(noted);
+                }
+                let count = match &foreach.slice {
+                    Some(slice) => slice.len(),
+                    None => foreach.keys.len(),
+                };
+                if !self.learn_arity(global, count, array.span) {
+                    return None;
+                }
+                if foreach.keys.len() != count {
+                    self.error(Diagnostic::error(
+                        Code::Arity,
+                        array.span,
+                        format!("{} has {count} keys, {} variables given", array.name, foreach.keys.len()),
+                    ));
+                    return None;
+                }
+                let slice = match &foreach.slice {
+                    Some(slice) => self.subscripts(global, slice),
+                    None => Vec::new(),
+                };
+                self.symbols.globals[global.0 as usize].read = true;
+                let info = &self.symbols.globals[global.0 as usize];
+                let keys: Vec<Option<Ty>> = info
+                    .keys
+                    .as_ref()
+                    .map(|(keys, _)| keys.iter().map(|k| k.ty()).collect())
+                    .unwrap_or_default();
+                let value = if info.stats.is_some() { Some(Ty::Long) } else { info.value.ty() };
+                (Iterated::Array { global, slice }, keys, value, Some(global))
+            }
+            ast::Indexable::Hist(hist) => {
+                let (op, place) = self.hist(hist)?;
+                (Iterated::Hist { hist: op, place }, vec![Some(Ty::Long)], Some(Ty::Long), None)
+            }
+        };
+        let mut keys = Vec::new();
+        for (n, key) in foreach.keys.iter().enumerate() {
+            keys.push(self.loop_variable(key, key_types.get(n).copied().flatten())?);
+            // What the body learns of the variable is true of the key as well.
+            if let (Some(global), Some(ty)) = (visiting, self.locals[keys[n].0 as usize].ty.ty()) {
+                self.learn_key(global, n, ty, key.span);
+            }
+        }
+        let value = match &foreach.value {
+            Some(value) => Some(self.loop_variable(value, value_type)?),
+            None => None,
+        };
+        self.visiting.extend(visiting);
+        let body = self.looped(&foreach.body);
+        if visiting.is_some() {
+            self.visiting.pop();
+        }
+        Some(Foreach { value, keys, over, sort: by_value, limit, body })
+    }
+
+    fn loop_variable(&mut self, var: &ast::VarRef, ty: Option<Ty>) -> Option<crate::sema::program::LocalId> {
+        if self.global(&var.name).is_some() {
+            self.error(
+                Diagnostic::error(
+                    Code::Misplaced,
+                    var.span,
+                    format!("{} is a global; a foreach variable must be local", var.name),
+                )
+                .hint("choose another name"),
+            );
+            return None;
+        }
+        let local = self.local(&var.name);
+        if let Some(ty) = ty {
+            self.learn_local(local, ty, var.span);
+        }
+        Some(local)
+    }
+
+    fn delete(&mut self, expr: &ast::Expr) -> Option<StmtKind> {
+        match &expr.kind {
+            ast::ExprKind::Symbol(name) => match self.global(name) {
+                Some(global) => {
+                    self.modifies(global, expr.span);
+                    self.symbols.globals[global.0 as usize].written = true;
+                    Some(StmtKind::Clear(global))
+                }
+                None => {
+                    let local = self.local(name);
+                    let ty = self.locals[local.0 as usize].ty.ty().unwrap_or(Ty::Long);
+                    let value = match ty {
+                        Ty::Long => zero(expr.span),
+                        Ty::Str => Expr { kind: ExprKind::Str("".into()), ty, span: expr.span },
+                    };
+                    let kind = ExprKind::Assign {
+                        place: crate::sema::program::Place::Local(local),
+                        value: Box::new(value),
+                    };
+                    Some(StmtKind::Expr(Expr { kind, ty, span: expr.span }))
+                }
+            },
+            ast::ExprKind::Index { base: ast::Indexable::Array(array), keys } => {
+                let global = self.array(array)?;
+                if !self.learn_arity(global, keys.len(), expr.span) {
+                    return None;
+                }
+                self.modifies(global, expr.span);
+                self.symbols.globals[global.0 as usize].written = true;
+                let keys = self.subscripts(global, keys);
+                Some(StmtKind::Delete { global, keys })
+            }
+            _ => {
+                self.error(Diagnostic::error(
+                    Code::NotAssignable,
+                    expr.span,
+                    "only variables and array elements can be deleted",
+                ));
+                None
+            }
+        }
+    }
+
+    /// Arrays must not change while they are visited.
+    pub(super) fn modifies(&mut self, global: crate::sema::program::GlobalId, span: Span) {
+        if self.visiting.contains(&global) {
+            let name = self.symbols.globals[global.0 as usize].decl.name.name.clone();
+            self.error(
+                Diagnostic::error(
+                    Code::ForeachModification,
+                    span,
+                    format!("{name} is changed inside a foreach over it"),
+                )
+                .hint("collect what to change in another array, and change it after the loop"),
+            );
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What pass 2 asks of a family of probe points, and what it gets back.
+//!
+//! To add a family: a file in `families/` with a type that implements [`Family`], a line in `families::all`, an
+//! attach point in `tracer_common::manifest` and its file in `run::attach` when it attaches in a new way.
+//!
+//! **Not here:** aliases and wildcards in alias names (`point`), grouping of sites (`elaborate`).
+
+use std::rc::Rc;
+
+use tracer_common::manifest::{ProgramKind, Site};
+
+use crate::diagnostics::Diagnostic;
+use crate::sema::program::{TargetValue, Trigger};
+use crate::source::Span;
+use crate::syntax::ast::{ProbePointComponent, TargetExpr};
+
+/// One place that a probe point stands for.
+#[derive(Clone)]
+pub struct Candidate {
+    /// When the handler runs.
+    pub trigger: Trigger,
+    /// Where; `alias` and `variables` are filled in by pass 2.
+    pub site: Site,
+    /// What `$…` means there.
+    pub scope: Rc<dyn TargetScope>,
+    /// For returns: the kind of program that can run at the entry.
+    pub entry: Option<ProgramKind>,
+}
+
+/// A resolved target expression.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Resolved {
+    /// What it means.
+    pub value: TargetValue,
+    /// For lists: the names of the values.
+    pub names: Vec<String>,
+    /// Whether it must be evaluated at the function's entry: parameters in return probes.
+    pub at_entry: bool,
+}
+
+/// Target variables of one place.
+pub trait TargetScope {
+    /// What a target expression means. `at_entry`: inside `@entry(…)`.
+    fn resolve(&self, target: &TargetExpr, span: Span, at_entry: bool) -> Result<Resolved, Diagnostic>;
+    /// Names and types of the variables, for `-L`: `$name:type`.
+    fn list(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A family of probe points.
+pub trait Family {
+    /// The places that a probe point stands for: `None` when it belongs to another family. Nothing found is an
+    /// error that says why and what comes near.
+    fn resolve(
+        &self,
+        point: &[ProbePointComponent],
+        span: Span,
+    ) -> Option<Result<Vec<Candidate>, Diagnostic>>;
+    /// Probe point forms, for hints and `--dump-probe-types`.
+    fn forms(&self) -> &'static [&'static str];
+}
+
+/// Parts of a target expression's path whose values are known only at run time, in the order in which
+/// `Access::Dynamic` counts them: the operand of `@cast` first, then variable indices.
+pub fn dynamic_parts(target: &TargetExpr) -> Vec<&crate::syntax::ast::Expr> {
+    use crate::syntax::ast::{ExprKind, PathStepKind, TargetRoot};
+    let mut parts = Vec::new();
+    match &target.root {
+        TargetRoot::Cast { operand, .. } | TargetRoot::Value(operand) => parts.push(operand),
+        TargetRoot::Variable(_) | TargetRoot::Special(_) | TargetRoot::Var { .. } => {}
+    }
+    for step in &target.path {
+        if let PathStepKind::Index(index) = &step.kind
+            && !matches!(index.kind, ExprKind::Number(_))
+        {
+            parts.push(index);
+        }
+    }
+    parts
+}

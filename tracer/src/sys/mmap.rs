@@ -1,0 +1,53 @@
+//! Files mapped into memory, read-only.
+//!
+//! A file that somebody truncates while it is mapped makes reads beyond its new end fault: as with every other tool
+//! that maps object files, the machine's owner is trusted not to do that.
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::AsRawFd;
+
+/// A mapping; unmapped when dropped.
+#[derive(Debug)]
+pub struct Mapped {
+    address: *mut libc::c_void,
+    length: usize,
+}
+
+// SAFETY: the mapping is private and read-only; sharing it between threads shares plain bytes.
+unsafe impl Send for Mapped {}
+// SAFETY: as above.
+unsafe impl Sync for Mapped {}
+
+impl Mapped {
+    /// Maps the first `length` bytes of a file; `length` is not 0.
+    pub fn new(file: &File, length: u64) -> io::Result<Mapped> {
+        let length = usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        // SAFETY: a fresh private mapping of an open file; the kernel chooses the address and checks the rest.
+        let address = unsafe {
+            libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0)
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Mapped { address, length })
+    }
+}
+
+impl Deref for Mapped {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the mapping is that long, readable, and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.address.cast(), self.length) }
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by `new` and is not used after this.
+        unsafe {
+            libc::munmap(self.address, self.length);
+        }
+    }
+}
