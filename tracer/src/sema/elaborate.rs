@@ -533,6 +533,14 @@ impl<'a> Elaborator<'_, 'a> {
                     .map(|(keys, _)| keys.iter().map(|key| key.ty().unwrap_or(Ty::Long)).collect())
                     .unwrap_or_default(),
                 ty: match &info.stats {
+                    // One that nobody reads is printed at the end, all of it.
+                    Some((fields, _)) if !info.read => GlobalTy::Stats(tracer_common::stat::StatFields {
+                        count: true,
+                        sum: true,
+                        min: true,
+                        max: true,
+                        ..*fields
+                    }),
                     Some((fields, _)) => GlobalTy::Stats(*fields),
                     None => GlobalTy::Value(info.value.ty().unwrap_or(Ty::Long)),
                 },

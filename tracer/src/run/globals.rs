@@ -1,0 +1,285 @@
+//! Globals as the evaluator sees them, whatever holds them.
+//!
+//! [`MemoryGlobals`] is for globals that kernel code does not touch, and for tests; `maps` holds those in BPF maps.
+//! Semantics are stap's: a missing element reads as nothing and is not inserted; rows come in the order of insertion.
+//!
+//! **Not here:** sorting and slices (`eval::iterate`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+
+use tracer_common::ir::{Global, GlobalId, GlobalTy, Init, Module, Ty, UpdateOp};
+use tracer_common::stat::{Cell, StatFields};
+
+use crate::run::value::Value;
+
+/// Why a global cannot be written.
+#[derive(Debug)]
+pub enum GlobalError {
+    /// The array is full.
+    Overflow,
+    /// The kernel refused.
+    Io(io::Error),
+}
+
+impl fmt::Display for GlobalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GlobalError::Overflow => f.write_str("the array is full"),
+            GlobalError::Io(error) => write!(f, "cannot access a BPF map: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for GlobalError {
+    fn from(error: io::Error) -> GlobalError {
+        GlobalError::Io(error)
+    }
+}
+
+/// An element of an array.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Row {
+    /// Its keys.
+    pub keys: Vec<Value>,
+    /// What it holds.
+    pub item: Item,
+}
+
+/// What a global, or an element, holds.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Item {
+    /// A plain value.
+    Value(Value),
+    /// A statistic, merged.
+    Cell(Cell),
+}
+
+/// Access to globals; scalars have no keys.
+pub trait Globals {
+    /// A value; `None` when the element is not there.
+    fn get(&mut self, global: GlobalId, keys: &[Value]) -> Result<Option<Value>, GlobalError>;
+    /// Writes a value.
+    fn set(&mut self, global: GlobalId, keys: &[Value], value: Value) -> Result<(), GlobalError>;
+    /// Atomic read-modify-write of a long; the value before.
+    fn update(
+        &mut self,
+        op: UpdateOp,
+        global: GlobalId,
+        keys: &[Value],
+        value: i64,
+    ) -> Result<i64, GlobalError>;
+    /// Whether an element is there.
+    fn contains(&mut self, global: GlobalId, keys: &[Value]) -> Result<bool, GlobalError>;
+    /// Removes an element, if it is there.
+    fn delete(&mut self, global: GlobalId, keys: &[Value]) -> Result<(), GlobalError>;
+    /// Empties an array, resets a scalar or a statistic.
+    fn clear(&mut self, global: GlobalId) -> Result<(), GlobalError>;
+    /// Adds a value to a statistic.
+    fn aggregate(&mut self, global: GlobalId, keys: &[Value], value: i64) -> Result<(), GlobalError>;
+    /// A statistic, merged; `None` when the element is not there.
+    fn cell(&mut self, global: GlobalId, keys: &[Value]) -> Result<Option<Cell>, GlobalError>;
+    /// All elements of an array, in the order of their insertion.
+    fn rows(&mut self, global: GlobalId) -> Result<Vec<Row>, GlobalError>;
+}
+
+/// Applies an update.
+pub fn apply(op: UpdateOp, before: i64, value: i64) -> i64 {
+    match op {
+        UpdateOp::Add => before.wrapping_add(value),
+        UpdateOp::And => before & value,
+        UpdateOp::Or => before | value,
+        UpdateOp::Xor => before ^ value,
+    }
+}
+
+/// The value that a global of a type has before anybody wrote it.
+pub fn empty(ty: Ty) -> Value {
+    match ty {
+        Ty::Long => Value::Long(0),
+        Ty::Str(_) => Value::Str(Vec::new()),
+    }
+}
+
+/// Globals in this process's memory.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryGlobals {
+    tables: Vec<Table>,
+}
+
+#[derive(Clone, Debug)]
+struct Table {
+    rows: BTreeMap<Vec<Value>, (u64, Item)>,
+    inserted: u64,
+    scalar: bool,
+    max_entries: usize,
+    wrap: bool,
+    fields: Option<StatFields>,
+}
+
+impl MemoryGlobals {
+    /// Tables for all globals of a module, initialised.
+    pub fn new(module: &Module) -> MemoryGlobals {
+        let mut globals = MemoryGlobals { tables: module.globals.iter().map(Table::new).collect() };
+        for (global, table) in module.globals.iter().zip(&mut globals.tables) {
+            if let Some(init) = &global.init {
+                let value = match init {
+                    Init::Long(value) => Value::Long(*value),
+                    Init::Str(bytes) => Value::Str(bytes.clone()),
+                };
+                table.rows.insert(Vec::new(), (0, Item::Value(value)));
+            }
+        }
+        globals
+    }
+
+    fn table(&mut self, global: GlobalId) -> &mut Table {
+        &mut self.tables[global.index()]
+    }
+}
+
+impl Table {
+    fn new(global: &Global) -> Table {
+        Table {
+            rows: BTreeMap::new(),
+            inserted: 0,
+            scalar: global.keys.is_empty(),
+            max_entries: global.max_entries as usize,
+            wrap: global.wrap,
+            fields: match &global.ty {
+                GlobalTy::Stats(fields) => Some(*fields),
+                GlobalTy::Value(_) => None,
+            },
+        }
+    }
+
+    /// The element, inserted when it is not there.
+    fn entry(&mut self, keys: &[Value], new: Item) -> Result<&mut Item, GlobalError> {
+        if !self.rows.contains_key(keys) {
+            if !self.scalar && self.rows.len() >= self.max_entries {
+                if !self.wrap {
+                    return Err(GlobalError::Overflow);
+                }
+                let oldest = self.rows.iter().min_by_key(|(_, (at, _))| *at).map(|(keys, _)| keys.clone());
+                if let Some(oldest) = oldest {
+                    self.rows.remove(&oldest);
+                }
+            }
+            self.inserted += 1;
+            self.rows.insert(keys.to_vec(), (self.inserted, new));
+        }
+        match self.rows.get_mut(keys) {
+            Some((_, item)) => Ok(item),
+            None => Err(GlobalError::Overflow),
+        }
+    }
+}
+
+impl Globals for MemoryGlobals {
+    fn get(&mut self, global: GlobalId, keys: &[Value]) -> Result<Option<Value>, GlobalError> {
+        Ok(match self.table(global).rows.get(keys) {
+            Some((_, Item::Value(value))) => Some(value.clone()),
+            _ => None,
+        })
+    }
+
+    fn set(&mut self, global: GlobalId, keys: &[Value], value: Value) -> Result<(), GlobalError> {
+        *self.table(global).entry(keys, Item::Value(Value::Long(0)))? = Item::Value(value);
+        Ok(())
+    }
+
+    fn update(
+        &mut self,
+        op: UpdateOp,
+        global: GlobalId,
+        keys: &[Value],
+        value: i64,
+    ) -> Result<i64, GlobalError> {
+        let item = self.table(global).entry(keys, Item::Value(Value::Long(0)))?;
+        let before = match item {
+            Item::Value(value) => value.long(),
+            Item::Cell(_) => 0,
+        };
+        *item = Item::Value(Value::Long(apply(op, before, value)));
+        Ok(before)
+    }
+
+    fn contains(&mut self, global: GlobalId, keys: &[Value]) -> Result<bool, GlobalError> {
+        Ok(self.table(global).rows.contains_key(keys))
+    }
+
+    fn delete(&mut self, global: GlobalId, keys: &[Value]) -> Result<(), GlobalError> {
+        self.table(global).rows.remove(keys);
+        Ok(())
+    }
+
+    fn clear(&mut self, global: GlobalId) -> Result<(), GlobalError> {
+        self.table(global).rows.clear();
+        Ok(())
+    }
+
+    fn aggregate(&mut self, global: GlobalId, keys: &[Value], value: i64) -> Result<(), GlobalError> {
+        let table = self.table(global);
+        let fields = table.fields.unwrap_or_default();
+        if let Item::Cell(cell) = table.entry(keys, Item::Cell(Cell::default()))? {
+            cell.add(value, &fields);
+        }
+        Ok(())
+    }
+
+    fn cell(&mut self, global: GlobalId, keys: &[Value]) -> Result<Option<Cell>, GlobalError> {
+        Ok(match self.table(global).rows.get(keys) {
+            Some((_, Item::Cell(cell))) => Some(cell.clone()),
+            _ => None,
+        })
+    }
+
+    fn rows(&mut self, global: GlobalId) -> Result<Vec<Row>, GlobalError> {
+        let mut rows: Vec<(u64, Row)> = self
+            .table(global)
+            .rows
+            .iter()
+            .map(|(keys, (at, item))| (*at, Row { keys: keys.clone(), item: item.clone() }))
+            .collect();
+        rows.sort_by_key(|(at, _)| *at);
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn module(wrap: &str) -> Module {
+        let text = format!("global g0 a[long]: long, max 2{wrap}\nglobal g1 n: long, init 7\n");
+        tracer_common::ir::parse::module(&text).expect("a module")
+    }
+
+    #[test]
+    fn arrays_are_full_or_wrap() {
+        let g = GlobalId(0);
+        let key = |n| vec![Value::Long(n)];
+        let mut full = MemoryGlobals::new(&module(""));
+        for n in [5, 3] {
+            full.set(g, &key(n), Value::Long(n)).expect("room");
+        }
+        assert!(matches!(full.set(g, &key(9), Value::Long(9)), Err(GlobalError::Overflow)));
+        full.set(g, &key(5), Value::Long(6)).expect("overwriting needs no room");
+        let mut wrap = MemoryGlobals::new(&module(", wrap"));
+        for n in [5, 3, 9] {
+            wrap.set(g, &key(n), Value::Long(n)).expect("it wraps");
+        }
+        let keys: Vec<i64> = wrap.rows(g).expect("rows").iter().map(|row| row.keys[0].long()).collect();
+        assert_eq!(keys, [3, 9], "the oldest insertion went, the order is that of insertion");
+    }
+
+    #[test]
+    fn scalars_start_with_their_initial_value() {
+        let mut globals = MemoryGlobals::new(&module(""));
+        let n = GlobalId(1);
+        assert_eq!(globals.get(n, &[]).expect("a scalar"), Some(Value::Long(7)));
+        assert_eq!(globals.update(UpdateOp::Add, n, &[], 3).expect("an update"), 7);
+        assert_eq!(globals.get(n, &[]).expect("a scalar"), Some(Value::Long(10)));
+    }
+}

@@ -1,0 +1,6 @@
+//! All script output: formats, histograms, globals at the end, messages; and where it goes.
+
+pub mod at_end;
+pub mod format;
+pub mod histogram;
+pub mod sink;
