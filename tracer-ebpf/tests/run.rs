@@ -172,10 +172,10 @@ impl Case {
         let words: Vec<&str> = tokens.iter().map(String::as_str).collect();
         match words.as_slice() {
             ["user", address, text] => {
-                self.machine.lay_out(Space::User, number(address)? as u64, &quoted(text)?)
+                self.machine.lay_out(Space::User, number(address)? as u64, &quoted(text)?);
             }
             ["kernel", address, text] => {
-                self.machine.lay_out(Space::Kernel, number(address)? as u64, &quoted(text)?)
+                self.machine.lay_out(Space::Kernel, number(address)? as u64, &quoted(text)?);
             }
             ["ring", room] => self.machine.ring_room = number(room)? as usize,
             ["run", function, rest @ ..] => self.hit(function, rest)?,

@@ -22,10 +22,12 @@ const FRAME: u32 = 512;
 pub(crate) fn emit(code: &VCode, colours: &[Reg]) -> Result<(Code, Vec<u32>), CodegenError> {
     let mut asm = Assembler::new();
     let labels = code.blocks.iter().map(|_| asm.label()).collect();
-    let mut emitter = Emitter { colours, frame: frame_offsets(code)?, asm, labels };
+    let held = [None; MACHINE as usize];
+    let mut emitter = Emitter { colours, frame: frame_offsets(code)?, asm, labels, held };
     let order = layout(code);
     for (n, label) in order.iter().enumerate() {
         emitter.asm.bind(emitter.labels[label.0 as usize]);
+        emitter.held = [None; MACHINE as usize];
         let insns = &code.blocks[label.0 as usize].insns;
         let mut at = 0;
         while let Some((insn, place)) = insns.get(at) {
@@ -84,8 +86,7 @@ fn layout(code: &VCode) -> Vec<Label> {
     let mut order = Vec::with_capacity(code.blocks.len());
     let mut hot = vec![Label(0)];
     let mut cold = Vec::new();
-    loop {
-        let Some(label) = hot.pop().or_else(|| cold.pop()) else { break };
+    while let Some(label) = hot.pop().or_else(|| cold.pop()) {
         let label = follow(code, label);
         if placed[label.0 as usize] {
             continue;
@@ -122,6 +123,8 @@ struct Emitter<'a> {
     frame: Vec<i32>,
     asm: Assembler,
     labels: Vec<asm::Label>,
+    /// Constants that registers hold since earlier in the block.
+    held: [Option<Constant>; MACHINE as usize],
 }
 
 impl Emitter<'_> {
@@ -152,6 +155,14 @@ impl Emitter<'_> {
     }
 
     fn insn(&mut self, insn: &VInsn, code: &VCode) -> Result<(), CodegenError> {
+        if let VInsn::Constant { dst, value } = insn {
+            let held = &mut self.held[self.colours[dst.0 as usize].index()];
+            if held.replace(*value) == Some(*value) {
+                return Ok(());
+            }
+        } else {
+            insn.defs(|reg| self.held[self.colours[reg.0 as usize].index()] = None);
+        }
         match insn {
             VInsn::Move { dst, src } => {
                 let (dst, src) = (self.reg(*dst), self.reg(*src));

@@ -22,6 +22,7 @@ const ROUNDS: usize = 40;
 pub(crate) fn allocate(code: &mut VCode) -> Option<Vec<Reg>> {
     // Registers made by spilling are short-lived; spilling them again would not help.
     let mut unspillable = BTreeSet::new();
+    merge_blocks(code);
     fold_constants(code);
     for _ in 0..ROUNDS {
         remove_dead(code);
@@ -36,6 +37,41 @@ pub(crate) fn allocate(code: &mut VCode) -> Option<Vec<Reg>> {
         }
     }
     None
+}
+
+/// Appends blocks that are reached in one way only to the block that jumps to them.
+fn merge_blocks(code: &mut VCode) {
+    for block in &mut code.blocks {
+        let end = |(insn, _): &(VInsn, _)| matches!(insn, VInsn::Jump { .. } | VInsn::Exit);
+        if let Some(end) = block.insns.iter().position(end) {
+            block.insns.truncate(end + 1);
+        }
+    }
+    let mut ways = vec![0u32; code.blocks.len()];
+    let mut reached = vec![false; code.blocks.len()];
+    let mut work = vec![0];
+    while let Some(n) = work.pop() {
+        if core::mem::replace(&mut reached[n], true) {
+            continue;
+        }
+        for next in code.blocks[n].successors() {
+            ways[next.0 as usize] += 1;
+            work.push(next.0 as usize);
+        }
+    }
+    for (n, _) in reached.iter().enumerate().filter(|(_, reached)| **reached) {
+        while let Some((VInsn::Jump { to }, _)) = code.blocks[n].insns.last() {
+            let next = to.0 as usize;
+            let (here, there) = (&code.blocks[n], &code.blocks[next]);
+            let alike = here.depth == there.depth && here.cold == there.cold;
+            if next == n || next == 0 || ways[next] != 1 || !alike {
+                break;
+            }
+            let more = core::mem::take(&mut code.blocks[next].insns);
+            code.blocks[n].insns.pop();
+            code.blocks[n].insns.extend(more);
+        }
+    }
 }
 
 /// Puts constants that fit an instruction into it, where a register has one definition and that is a constant.
@@ -247,7 +283,15 @@ impl Graph {
         if let Some(colour) = wishes.first() {
             return Some(*colour);
         }
-        (0..MACHINE as u8).filter_map(Reg::new).find(|colour| free[colour.index()])
+        // Else one that no neighbour still to come asks for.
+        let mut asked = [false; MACHINE as usize];
+        for other in self.neighbours[reg.0 as usize].iter().filter(|n| colours[n.0 as usize].is_none()) {
+            for colour in self.moves[other.0 as usize].iter().filter_map(|m| colours[m.0 as usize]) {
+                asked[colour.index()] = true;
+            }
+        }
+        let all = || (0..MACHINE as u8).filter_map(Reg::new).filter(|colour| free[colour.index()]);
+        all().find(|colour| !asked[colour.index()]).or_else(|| all().next())
     }
 }
 

@@ -158,7 +158,7 @@ impl VInsn {
         let base = |b: &Base| if let Base::Reg(r) = b { Some(*r) } else { None };
         match self {
             VInsn::Move { src, .. } | VInsn::Move32 { src, .. } | VInsn::SignExtend { src, .. } => {
-                visit(*src)
+                visit(*src);
             }
             VInsn::Constant { .. } | VInsn::Jump { .. } | VInsn::Exit => {}
             VInsn::Alu { dst, src: s, .. } => {

@@ -171,8 +171,7 @@ impl Selector<'_, '_> {
     }
 
     pub(super) fn refuse(&mut self, global: GlobalId) {
-        let number = self.known(Constant::Number(i64::from(global.0)));
-        self.raise(ErrorKind::Overflow, Some(number));
+        self.raise(ErrorKind::Overflow, global.0 as i32);
     }
 
     /// The element, inserted with zeros when it is not there. Two hits that insert at once both find the one element.
@@ -181,6 +180,8 @@ impl Selector<'_, '_> {
         let layout = &self.shared.layout.globals[global.index()];
         let (size, inserted, per_cpu) = (align8(layout.value_size), layout.inserted, layout.cell.is_some());
         let stored = size + if inserted.is_some() { 8 } else { 0 };
+        // A small shared element is inserted with its time; others get theirs when they are found without one.
+        let stamped = !per_cpu && stored <= 32;
         // One look-up serves both: find; when it is missing, insert and find again; when it is missing then, the
         // array is full.
         let missed = self.reg();
@@ -195,14 +196,11 @@ impl Selector<'_, '_> {
         self.aside(insert, |s| {
             s.jump_if(JumpOp::Ne, missed, 0, full);
             s.constant(missed, 1);
-            // Zeros for the new element: from the frame, or from the constants when it is large.
-            let value = if stored <= 32 {
+            let value = if let (Some(offset), true) = (inserted, stamped) {
                 let buffer = s.temporary(stored);
-                s.store_bytes(buffer, b"", stored);
-                if let (Some(offset), false) = (inserted, per_cpu) {
-                    let now = s.call_for(Helper::KtimeGetNs, &[]);
-                    s.store(Size::Dw, buffer.at(offset), now);
-                }
+                s.store_bytes(buffer, b"", size);
+                let now = s.call_for(Helper::KtimeGetNs, &[]);
+                s.store(Size::Dw, buffer.at(offset), now);
                 s.address(buffer)
             } else {
                 let (map, at) = s.shared.constant(&alloc::vec![0; stored as usize]);
@@ -215,7 +213,7 @@ impl Selector<'_, '_> {
             s.aside(full, |s| s.refuse(global));
         });
         self.at(on);
-        if let (Some(offset), true) = (inserted, per_cpu || stored > 32) {
+        if let (Some(offset), false) = (inserted, stamped) {
             self.stamp(found, offset);
         }
         found

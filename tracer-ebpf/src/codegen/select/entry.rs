@@ -58,6 +58,7 @@ impl Selector<'_, '_> {
         let map = self.shared.ledger();
         let offset = ledger::offset(self.program, Cell::Hits);
         let row = self.known(Constant::MapValue(map, offset));
+        self.row = Some(row);
         let (head, off) = if offset <= 30_000 {
             (row, ledger::STATE as i32 - offset as i32)
         } else {
@@ -303,6 +304,6 @@ impl Selector<'_, '_> {
         let Some(ticks) = self.ticks else { return };
         self.alu(AluOp::Add, ticks, count as i32);
         let limit = self.shared.module.limits.action.min(i32::MAX as u32) as i32;
-        self.raise_if(JumpOp::Gt, ticks, limit, tracer_common::record::ErrorKind::Action, None);
+        self.raise_if(JumpOp::Gt, ticks, limit, tracer_common::record::ErrorKind::Action, 0);
     }
 }

@@ -62,7 +62,7 @@ impl Selector<'_, '_> {
         let dst = self.var(dest);
         match on_fault {
             OnFault::Raise => {
-                self.raise_if(JumpOp::Ne, failed, 0, fault(space), Some(at));
+                self.raise_if(JumpOp::Ne, failed, 0, fault(space), at);
                 self.push(VInsn::Load { size, dst, base: buffer.base, off: buffer.off });
             }
             OnFault::Flag(flag) => {

@@ -51,6 +51,7 @@ pub(super) fn select(shared: &mut Shared<'_>, program: u32) -> Result<VCode> {
         longs,
         storage,
         ctx,
+        row: None,
         scratch: None,
         ticks: None,
         temporary: 0,
@@ -64,13 +65,11 @@ pub(super) fn select(shared: &mut Shared<'_>, program: u32) -> Result<VCode> {
     Ok(selector.code)
 }
 
-/// Registers that carry an error to the block that reports it.
+/// The block that reports errors, and the register that carries the record's address there.
 #[derive(Clone, Copy)]
 struct Failure {
     label: Label,
-    /// `record::error_word`.
-    what: VReg,
-    argument: VReg,
+    record: VReg,
 }
 
 /// An argument of a helper call.
@@ -137,6 +136,8 @@ struct Selector<'s, 'm> {
     /// Frame slots of keys that strings are written into, by instruction.
     key_slots: Vec<((usize, usize), Memory)>,
     ctx: VReg,
+    /// Address of this program's counters.
+    row: Option<VReg>,
     /// Address of the claimed scratch slot.
     scratch: Option<VReg>,
     /// Statements so far.
@@ -261,10 +262,13 @@ impl Selector<'_, '_> {
                 let (then, otherwise) = (self.labels[then.index()], self.labels[otherwise.index()]);
                 match (compare, condition) {
                     (Some(Inst::Cmp { op, left, right, .. }), _) => {
-                        self.compare_jump(*op, *left, *right, then)
+                        self.compare_jump(*op, *left, *right, then);
                     }
-                    (_, LongOp::Imm(0)) => return Ok(self.jump(otherwise)),
-                    (_, LongOp::Imm(_)) => return Ok(self.jump(then)),
+                    (_, LongOp::Imm(0)) => {}
+                    (_, LongOp::Imm(_)) => {
+                        self.jump(then);
+                        return Ok(());
+                    }
                     (_, LongOp::Var(var)) => {
                         let left = self.longs[var.index()];
                         self.jump_if(JumpOp::Ne, left, 0, then);
@@ -470,17 +474,13 @@ impl Selector<'_, '_> {
         u32::from(self.function.strings[var.index()])
     }
 
-    /// The address of one of this program's counters.
-    fn counter(&mut self, cell: Cell) -> Constant {
-        Constant::MapValue(self.shared.ledger(), ledger::offset(self.program, cell))
-    }
-
     /// Adds one to a counter of the ledger.
     fn count(&mut self, cell: Cell) {
-        let counter = self.counter(cell);
-        let base = self.known(counter);
+        // The row's address is a constant that every program begins with: kept where a register is free.
+        let Some(base) = self.row else { panic!("this is a bug: something is counted before the hit is") };
+        let off = (ledger::offset(self.program, cell) - ledger::offset(self.program, Cell::Hits)) as i32;
         let one = self.known(Constant::Number(1));
-        self.push(VInsn::Atomic { op: AtomicOp::Add, fetch: false, base, off: 0, src: one });
+        self.push(VInsn::Atomic { op: AtomicOp::Add, fetch: false, base, off, src: one });
     }
 
     fn unsupported(&self, what: &str) -> Result {

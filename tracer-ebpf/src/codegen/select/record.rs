@@ -1,8 +1,9 @@
 //! What is sent: records, errors, the end of the session.
 //!
-//! A record is reserved at its full size, every byte of it is written, then it is submitted. A full ring is counted.
+//! A small record is built in the frame and sent by one call; a larger one is reserved at its full size and submitted.
+//! Either way every byte of it is written. A full ring is counted.
 
-use super::super::vcode::{Base, Constant, VReg, VSrc};
+use super::super::vcode::{Base, Constant, VInsn, VReg, VSrc};
 use super::{Failure, Memory, Result, Selector};
 use crate::isa::{Helper, JumpOp, Size};
 use tracer_common::ir::{Arg, RecordId, StrOp, Ty};
@@ -10,6 +11,10 @@ use tracer_common::layout::align8;
 use tracer_common::ledger::Cell;
 use tracer_common::record::{self, ErrorKind};
 
+/// Bytes of an error's record.
+const ERROR_SIZE: u32 = record::HEADER + 16;
+/// Records up to this size are built in the frame and sent by one call; larger ones are reserved and filled.
+const FRAME_RECORD: u32 = 128;
 /// Length and slot size before the bytes of a string field.
 const STRING_HEAD: u32 = 8;
 
@@ -48,12 +53,20 @@ impl Selector<'_, '_> {
     /// Reserves a record, writes its header, lets the caller write the rest, and submits it.
     pub(super) fn send(&mut self, number: u16, size: u32, fill: impl FnOnce(&mut Self, Memory)) {
         let site = self.site();
+        let head = u32::from(number) | self.program << 16;
+        if size <= FRAME_RECORD {
+            let buffer = self.temporary(size);
+            self.store(Size::W, buffer, head as i32);
+            self.store(Size::W, buffer.at(4), site);
+            fill(self, buffer);
+            let from = self.address(buffer);
+            return self.output(from, size, Cell::Lost);
+        }
         let map = Constant::Map(self.shared.records());
         let record = self.call_for(Helper::RingbufReserve, &[map.into(), size.into(), 0i64.into()]);
         let (full, on) = (self.block(true), self.block(false));
         self.jump_if(JumpOp::Eq, record, 0, full);
         let to = Memory { base: Base::Reg(record), off: 0 };
-        let head = u32::from(number) | self.program << 16;
         self.store(Size::W, to, head as i32);
         self.store(Size::W, to.at(4), site);
         fill(self, to);
@@ -93,7 +106,8 @@ impl Selector<'_, '_> {
     }
 
     /// Leaves for the catch block, or reports the error and ends.
-    pub(super) fn raise(&mut self, kind: ErrorKind, argument: Option<VReg>) {
+    pub(super) fn raise(&mut self, kind: ErrorKind, argument: impl Into<VSrc>) {
+        let argument = argument.into();
         if let Some(catch) = self.catch {
             // A report says it all; an error that is caught is only counted.
             match kind {
@@ -104,10 +118,34 @@ impl Selector<'_, '_> {
             return self.jump(self.labels[catch.index()]);
         }
         let failure = self.failure();
-        self.constant(failure.what, record::error_word(self.place.0, kind));
+        let word = record::error_word(self.place.0, kind);
+        let site = match self.entry.sites.as_slice() {
+            [site] => *site,
+            _ => record::NO_SITE,
+        };
+        let head = u32::from(record::ERROR) | self.program << 16;
         match argument {
-            Some(argument) => self.mov(failure.argument, argument),
-            None => self.constant(failure.argument, 0),
+            // All of it is known: a constant.
+            VSrc::Imm(argument) => {
+                let mut bytes = alloc::vec::Vec::with_capacity(ERROR_SIZE as usize);
+                bytes.extend(head.to_le_bytes());
+                bytes.extend(site.to_le_bytes());
+                bytes.extend(i64::from(word).to_le_bytes());
+                bytes.extend(i64::from(argument).to_le_bytes());
+                let (map, at) = self.shared.constant(&bytes);
+                self.push(VInsn::Constant { dst: failure.record, value: Constant::MapValue(map, at) });
+            }
+            VSrc::Reg(argument) => {
+                let buffer = self.temporary(ERROR_SIZE);
+                self.store(Size::W, buffer, head as i32);
+                self.store(Size::W, buffer.at(4), site as i32);
+                self.store(Size::Dw, buffer.at(record::HEADER), word);
+                self.store(Size::Dw, buffer.at(record::HEADER + 8), argument);
+                match self.address(buffer) {
+                    super::Arg::Reg(address) => self.mov(failure.record, address),
+                    super::Arg::Constant(value) => self.push(VInsn::Constant { dst: failure.record, value }),
+                }
+            }
         }
         self.jump(failure.label);
     }
@@ -119,7 +157,7 @@ impl Selector<'_, '_> {
         left: VReg,
         right: impl Into<VSrc>,
         kind: ErrorKind,
-        argument: Option<VReg>,
+        argument: impl Into<VSrc>,
     ) {
         let (bad, on) = (self.block(true), self.block(false));
         self.jump_if(op, left, right, bad);
@@ -132,33 +170,31 @@ impl Selector<'_, '_> {
         if let Some(failure) = self.failure {
             return failure;
         }
-        let failure = Failure { label: self.block(true), what: self.reg(), argument: self.reg() };
+        let failure = Failure { label: self.block(true), record: self.reg() };
         self.failure = Some(failure);
         failure
     }
 
-    /// The block that reports errors, when something can raise: one call, from the frame.
+    /// The block that reports errors, when something can raise.
     pub(super) fn failure_block(&mut self) {
         let Some(failure) = self.failure else { return };
         self.at(failure.label);
-        self.temporary = 0;
-        let size = record::HEADER + 16;
-        let buffer = self.temporary(size);
-        let head = u32::from(record::ERROR) | self.program << 16;
-        self.store(Size::W, buffer, head as i32);
-        let site = match self.entry.sites.as_slice() {
-            [site] => *site,
-            _ => record::NO_SITE,
-        };
-        self.store(Size::W, buffer.at(4), site as i32);
-        self.store(Size::Dw, buffer.at(record::HEADER), failure.what);
-        self.store(Size::Dw, buffer.at(record::HEADER + 8), failure.argument);
-        let map = Constant::Map(self.shared.records());
-        let buffer = self.address(buffer);
-        let lost = self.call_for(Helper::RingbufOutput, &[map.into(), buffer, size.into(), 0i64.into()]);
-        self.jump_if(JumpOp::Eq, lost, 0, self.exit);
-        self.count(Cell::Errors);
+        self.output(failure.record.into(), ERROR_SIZE, Cell::Errors);
         self.jump(self.exit);
+    }
+
+    /// Sends a record that lies ready; one that finds the ring full is counted.
+    fn output(&mut self, from: super::Arg, size: u32, lost: Cell) {
+        let map = Constant::Map(self.shared.records());
+        let failed = self.call_for(Helper::RingbufOutput, &[map.into(), from, size.into(), 0i64.into()]);
+        let (full, on) = (self.block(true), self.block(false));
+        self.jump_if(JumpOp::Ne, failed, 0, full);
+        self.jump(on);
+        self.aside(full, |s| {
+            s.count(lost);
+            s.jump(on);
+        });
+        self.at(on);
     }
 
     /// `error("…")`.

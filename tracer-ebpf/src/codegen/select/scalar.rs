@@ -59,7 +59,7 @@ impl Selector<'_, '_> {
         let op = if remainder { AluOp::Mod } else { AluOp::Div };
         let divisor = match right {
             LongOp::Imm(0) => {
-                self.raise(ErrorKind::Division, None);
+                self.raise(ErrorKind::Division, 0);
                 let dead = self.block(true);
                 self.at(dead);
                 return;
@@ -71,7 +71,7 @@ impl Selector<'_, '_> {
             },
             LongOp::Var(var) => {
                 let right = self.var(var);
-                self.raise_if(JumpOp::Eq, right, 0, ErrorKind::Division, None);
+                self.raise_if(JumpOp::Eq, right, 0, ErrorKind::Division, 0);
                 let magnitude = self.reg();
                 self.mov(magnitude, right);
                 self.make_positive(magnitude);

@@ -3,12 +3,15 @@
 //! Additions are atomic instructions: shorter than load, add, store, and right even when another program interrupts
 //! this one on the same CPU.
 
-use super::super::vcode::{Base, VInsn, VReg};
+use super::super::vcode::{Base, Constant, VInsn, VReg};
 use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, AtomicOp, JumpOp, Size};
 use tracer_common::ir::{Element, GlobalTy, LongOp};
 use tracer_common::layout::Home;
 use tracer_common::stat::{HistOp, LOG_BUCKETS, LOG_ZERO, linear_buckets};
+
+/// Every pattern of six bits once; with seven, also the product of 0 differs from all others.
+const DE_BRUIJN: u64 = 0x03f7_9d71_b4cb_0a89;
 
 impl Selector<'_, '_> {
     pub(super) fn aggregate(&mut self, element: &Element, value: LongOp) -> Result {
@@ -58,7 +61,7 @@ impl Selector<'_, '_> {
     }
 
     fn add_one(&mut self, base: VReg, offset: u32) {
-        let src = self.known(super::Constant::Number(1));
+        let src = self.known(Constant::Number(1));
         self.push(VInsn::Atomic { op: AtomicOp::Add, fetch: false, base, off: offset as i32, src });
     }
 
@@ -87,52 +90,40 @@ impl Selector<'_, '_> {
         self.at(on);
     }
 
-    /// The bucket of `@hist_log`, as `stat::log_bucket`: the number of bits by halving, counted up from zero for
-    /// positive values and down for negative ones.
+    /// The bucket of `@hist_log`, as `stat::log_bucket`, without a branch: branches would double the verifier's work
+    /// with every bit, and again with every further `<<<` of the handler.
+    ///
+    /// All bits below the highest are set, then a multiplication brings a number that tells the 65 cases apart into
+    /// the upper seven bits (a de Bruijn sequence), and a table of constants turns it into the number of bits.
     fn log_bucket(&mut self, value: LongOp) -> VReg {
-        let rest = self.reg();
-        self.set(rest, value);
-        let index = self.reg();
-        self.constant(index, 0);
-        let (negative, magnitude, counted) = (self.block(false), self.block(false), self.block(false));
-        let sign = self.reg();
-        self.constant(sign, 0);
-        self.jump_if(JumpOp::Slt, rest, 0, negative);
-        self.jump_if(JumpOp::Eq, rest, 0, counted);
-        self.jump(magnitude);
-        self.at(negative);
-        self.alu(AluOp::Neg, rest, 0);
-        self.constant(sign, 1);
-        self.jump(magnitude);
-        self.at(magnitude);
-        for bits in [32, 16, 8, 4, 2, 1] {
-            let small = self.block(false);
-            if bits == 32 {
-                let upper = self.reg();
-                self.mov(upper, rest);
-                self.alu(AluOp::Rsh, upper, 32);
-                self.jump_if(JumpOp::Eq, upper, 0, small);
-                self.mov(rest, upper);
-            } else {
-                self.jump_if(JumpOp::Lt, rest, 1i32 << bits, small);
-                if bits > 1 {
-                    self.alu(AluOp::Rsh, rest, bits);
-                }
-            }
-            self.alu(AluOp::Add, index, bits);
-            self.jump(small);
-            self.at(small);
+        let (bits, sign) = (self.reg(), self.reg());
+        self.set(bits, value);
+        self.mov(sign, bits);
+        self.alu(AluOp::Arsh, sign, 63);
+        self.alu(AluOp::Xor, bits, sign);
+        self.alu(AluOp::Sub, bits, sign);
+        for shift in [1, 2, 4, 8, 16, 32] {
+            let upper = self.reg();
+            self.mov(upper, bits);
+            self.alu(AluOp::Rsh, upper, shift);
+            self.alu(AluOp::Or, bits, upper);
         }
-        self.alu(AluOp::Add, index, 1);
-        let positive = self.block(false);
-        self.jump_if(JumpOp::Eq, sign, 0, positive);
-        self.alu(AluOp::Neg, index, 0);
-        self.jump(positive);
-        self.at(positive);
-        self.jump(counted);
-        self.at(counted);
+        let sequence = self.known(Constant::Number(DE_BRUIJN as i64));
+        self.alu(AluOp::Mul, bits, sequence);
+        self.alu(AluOp::Rsh, bits, 57);
+        let mut table = [0u8; 128];
+        for count in 0..=64u32 {
+            let filled = u64::MAX.checked_shr(64 - count).unwrap_or(0);
+            table[(filled.wrapping_mul(DE_BRUIJN) >> 57) as usize] = count as u8;
+        }
+        let (map, at) = self.shared.constant(&table);
+        let place = self.known(Constant::MapValue(map, at));
+        self.alu(AluOp::Add, place, bits);
+        let index = self.load_from(Size::B, Memory { base: Base::Reg(place), off: 0 });
+        self.alu(AluOp::Xor, index, sign);
+        self.alu(AluOp::Sub, index, sign);
         self.alu(AluOp::Add, index, LOG_ZERO as i32);
-        self.bound(index, LOG_BUCKETS as i32 - 1);
+        self.alu(AluOp::And, index, LOG_BUCKETS as i32 - 1);
         index
     }
 
@@ -142,9 +133,11 @@ impl Selector<'_, '_> {
         let index = self.reg();
         self.set(index, value);
         let (under, done) = (self.block(false), self.block(false));
-        let low = self.source(LongOp::Imm(low));
-        self.jump_if(JumpOp::Slt, index, low, under);
-        self.alu(AluOp::Sub, index, low);
+        let from = self.source(LongOp::Imm(low));
+        self.jump_if(JumpOp::Slt, index, from, under);
+        if low != 0 {
+            self.alu(AluOp::Sub, index, from);
+        }
         if width != 1 {
             let width = self.source(LongOp::Imm(width));
             self.alu(AluOp::Div, index, width);

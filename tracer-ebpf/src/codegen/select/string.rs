@@ -97,7 +97,7 @@ impl Selector<'_, '_> {
             text.truncate(capacity as usize - 1);
             return self.store_bytes(to, &text, align8(capacity));
         }
-        if capacity % 8 != 0 {
+        if !capacity.is_multiple_of(8) {
             self.store(Size::Dw, to.at(align8(capacity) - 8), 0);
         }
         let address = self.address(to);
@@ -444,10 +444,13 @@ impl Selector<'_, '_> {
         let Some(Dest::Str(var)) = dest else { return };
         let home = self.home(var);
         let capacity = self.capacity(var);
-        // Some kernels leave the bytes after the name as they were.
-        self.store_bytes(home, b"", align8(capacity).max(COMM.min(align8(capacity))));
+        // The helper pads with zeros to the size that it is told.
+        let told = capacity.min(COMM);
+        for at in (told / 8 * 8..align8(capacity)).step_by(8) {
+            self.store_bytes(home.at(at), b"", 8);
+        }
         let address = self.address(home);
-        self.call(Helper::GetCurrentComm, &[address, capacity.min(COMM).into()]);
+        self.call(Helper::GetCurrentComm, &[address, told.into()]);
     }
 
     fn read_string(&mut self, space: Space, dest: Option<Dest>, address: LongOp, size: Option<LongOp>) {
@@ -483,7 +486,7 @@ impl Selector<'_, '_> {
             Space::Kernel => Helper::ProbeReadKernelStr,
         };
         let length = self.call_for(helper, &[to, size, from.into()]);
-        self.raise_if(JumpOp::Slt, length, 0, super::memory::fault(space), Some(from));
+        self.raise_if(JumpOp::Slt, length, 0, super::memory::fault(space), from);
     }
 
     fn byte_at(&mut self, dest: Var, text: StrOp, index: LongOp) {
@@ -498,6 +501,8 @@ impl Selector<'_, '_> {
             VSrc::Reg(reg) => self.mov(position, reg),
             VSrc::Imm(imm) => self.constant(position, imm),
         }
+        // Against a constant first: from a comparison of two unknowns older verifiers learn nothing.
+        self.jump_if(JumpOp::Ge, position, self.string_capacity(text) as i32, done);
         self.jump_if(JumpOp::Ge, position, length, done);
         let at = self.reg();
         match address {
