@@ -16,6 +16,11 @@
 //! cost every handler that can fail.
 //! [`EXIT`] carries nothing: `exit()` was called.
 
+use crate::ir::{Module, Place};
+use crate::limits::Limits;
+use alloc::format;
+use alloc::string::String;
+
 /// Name of the ring-buffer map.
 pub const MAP: &str = "records";
 /// Bytes of the header.
@@ -66,7 +71,51 @@ pub enum ErrorKind {
     HistogramIndex = 9,
 }
 
+/// The words for an error of the kernel side, without its place. A [`ErrorKind::Message`] brings its own.
+pub fn error_text(module: &Module, kind: ErrorKind, argument: u64) -> String {
+    match kind {
+        ErrorKind::Division => "division by 0".into(),
+        ErrorKind::KernelFault => format!("kernel read fault at 0x{argument:016x}"),
+        ErrorKind::UserFault => format!("user read fault at 0x{argument:016x}"),
+        ErrorKind::Overflow => match module.globals.get(argument as usize) {
+            Some(global) => overflow_text(global.max_entries, &module.limits),
+            None => "Array overflow, check MAXMAPENTRIES".into(),
+        },
+        ErrorKind::Empty => "empty aggregate".into(),
+        ErrorKind::Message => String::new(),
+        ErrorKind::Action => "MAXACTION exceeded".into(),
+        ErrorKind::Nesting => "MAXNESTING exceeded".into(),
+        ErrorKind::HistogramIndex => "histogram index out of range".into(),
+    }
+}
+
+/// The words for an insert into a full array: they name the limit that was given.
+pub fn overflow_text(max_entries: u32, limits: &Limits) -> String {
+    if max_entries == limits.map_entries {
+        "Array overflow, check MAXMAPENTRIES".into()
+    } else {
+        format!("Array overflow, check size limit ({max_entries})")
+    }
+}
+
+/// An error's words with its place: `division by 0 near operator '/' at t.stp:1:25`.
+pub fn near(text: &str, place: Option<&Place>) -> String {
+    match place {
+        Some(place) => format!("{text} near {}", place.text),
+        None => text.into(),
+    }
+}
+
 impl ErrorKind {
+    /// Where the sixteen hexadecimal digits of the argument stand in the text.
+    pub fn digits(self) -> Option<usize> {
+        match self {
+            ErrorKind::KernelFault => Some("kernel read fault at 0x".len()),
+            ErrorKind::UserFault => Some("user read fault at 0x".len()),
+            _ => None,
+        }
+    }
+
     /// The kind behind a number on the wire.
     pub fn from_wire(number: u64) -> Option<ErrorKind> {
         [

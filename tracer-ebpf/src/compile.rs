@@ -1,6 +1,7 @@
 //! From a module and its manifest to an object file: the whole kernel side in one call.
 //!
-//! Functions are expected to be inlined already (`tracer_common::ir`'s optimizer).
+//! Functions are inlined and simplified first (`tracer_common::ir::opt`), in a copy: the evaluator goes on with the
+//! module as it was made.
 
 use crate::asm::Code;
 use crate::codegen::{self, CodegenError, SiteTexts};
@@ -10,7 +11,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
-use tracer_common::ir::Module;
+use tracer_common::ir::{FuncId, Module, opt};
 use tracer_common::layout::Layout;
 use tracer_common::manifest::Manifest;
 
@@ -29,8 +30,12 @@ pub struct Object {
 
 /// Compiles every program of the manifest, and notes in it which instructions hold the site's number.
 pub fn compile(module: &Module, manifest: &mut Manifest, target: &Target) -> Result<Object, CodegenError> {
+    // The layout is a matter of globals and locks, which optimizing leaves alone.
     let layout = Layout::new(module);
-    let generated = codegen::generate(module, manifest, &layout, target)?;
+    let roots: Vec<FuncId> = manifest.programs.iter().map(|program| program.function).collect();
+    let mut optimized = module.clone();
+    opt::optimize(&mut optimized, &roots).map_err(|error| CodegenError::Limit(format!("{error}")))?;
+    let generated = codegen::generate(&optimized, manifest, &layout, target)?;
     for (program, patches) in manifest.programs.iter_mut().zip(generated.site_patches) {
         program.site_patches = patches;
     }
@@ -42,7 +47,7 @@ pub fn compile(module: &Module, manifest: &mut Manifest, target: &Target) -> Res
     let parts = object::Parts {
         maps: generated.maps,
         rodata: generated.rodata,
-        functions: Vec::new(),
+        functions: generated.functions,
         programs: programs.collect(),
     };
     let elf =

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! ;: targets 6.1 6.18               kernels, instead of all presets
+//! ;: inlined                        only after the optimizer: there are calls
 //! ;: user 0x1000 "text\x00"         memory of the process (or: kernel)
 //! ;: ring 64                        room that is left in the ring buffer
 //! ;: run f0 rdi=5 comm=bash cpu=1   a hit: registers, pid, tid, uid, gid, comm, cpu, site, a0 a1 … (words), clock
@@ -18,7 +19,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use tracer_common::ir::{ContextKind, Domain, FuncId, GlobalTy, Module, Ty, parse, verify};
+use tracer_common::ir::{ContextKind, Domain, FuncId, GlobalTy, Module, Ty, opt, parse, verify};
 use tracer_common::layout::{Home, Layout};
 use tracer_common::manifest::{AttachPoint, Manifest, Program, ProgramKind, Site};
 use tracer_common::{ledger, record};
@@ -45,9 +46,14 @@ fn scripts_hold_on_every_kernel() {
         let targets = text.lines().find_map(|line| line.strip_prefix(";: targets "));
         for release in targets.unwrap_or("5.10 6.1 6.12 6.18").split_whitespace() {
             let target = Target::preset(release).expect("a release");
-            match case(&text, &target) {
-                Ok(count) => steps += count,
-                Err(message) => failures += &format!("{} for {release}: {message}\n", path.display()),
+            for optimized in [false, true] {
+                match case(&text, &target, optimized) {
+                    Ok(count) => steps += count,
+                    Err(message) => {
+                        failures +=
+                            &format!("{} for {release}, optimized: {optimized}: {message}\n", path.display());
+                    }
+                }
             }
         }
     }
@@ -94,11 +100,15 @@ struct Case {
     site_texts: codegen::SiteTexts,
 }
 
-fn case(text: &str, target: &Target) -> Result<usize, String> {
-    let module = parse::module(text).map_err(|error| error.to_string())?;
+fn case(text: &str, target: &Target, optimized: bool) -> Result<usize, String> {
+    let mut module = parse::module(text).map_err(|error| error.to_string())?;
     verify::verify(&module).map_err(|violations| verify::explain(&module, &violations))?;
     let layout = Layout::new(&module);
     let manifest = manifest(&module);
+    if optimized || text.contains("\n;: inlined") {
+        let roots: Vec<FuncId> = manifest.programs.iter().map(|program| program.function).collect();
+        opt::optimize(&mut module, &roots).map_err(|error| error.to_string())?;
+    }
     let generated = codegen::generate(&module, &manifest, &layout, target)
         .map_err(|error| format!("codegen: {error}"))?;
     let programs = manifest.programs.iter().zip(&generated.programs).map(|(program, code)| object::Program {
@@ -109,7 +119,7 @@ fn case(text: &str, target: &Target) -> Result<usize, String> {
     let parts = Parts {
         maps: generated.maps,
         rodata: generated.rodata,
-        functions: Vec::new(),
+        functions: generated.functions,
         programs: programs.collect(),
     };
     let mut machine = Machine::new(&parts, target.cpus);
@@ -131,7 +141,7 @@ fn case(text: &str, target: &Target) -> Result<usize, String> {
     let mut count = 0;
     for (number, line) in text.lines().enumerate() {
         let Some(step) = line.strip_prefix(";: ") else { continue };
-        if step.starts_with("targets") {
+        if step.starts_with("targets") || step == "inlined" {
             continue;
         }
         case.step(step).map_err(|error| format!("line {}: {step}: {error}", number + 1))?;
@@ -257,17 +267,16 @@ impl Case {
         }
     }
 
-    /// The loader's part: a copy of the program for a site. The machine keeps its maps.
+    /// The loader's part: a copy of the program for a site.
     fn patch(&mut self, program: usize, site: i64) {
-        let code = &mut self.parts.programs[program].code;
-        for (slot, insn) in &mut code.insns {
+        for (slot, insn) in &self.parts.programs[program].code.insns {
             if self.site_patches[program].contains(&(*slot as u32))
-                && let tracer_ebpf::isa::Insn::Alu { src, .. } = insn
+                && let tracer_ebpf::isa::Insn::Alu { op, wide, dst, .. } = *insn
             {
-                *src = tracer_ebpf::isa::Src::Imm(site as i32);
+                let src = tracer_ebpf::isa::Src::Imm(site as i32);
+                self.machine.patch(program, *slot, tracer_ebpf::isa::Insn::Alu { op, wide, dst, src });
             }
         }
-        self.machine.replace(program, code);
     }
 
     fn listing(&self, program: usize) -> String {

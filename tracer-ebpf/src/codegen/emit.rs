@@ -7,8 +7,8 @@
 
 use super::CodegenError;
 use super::vcode::{Base, Constant, Label, MACHINE, VCode, VInsn, VReg, VSrc};
-use crate::asm::{self, Assembler, Code, Origin};
-use crate::isa::{AluOp, AtomicOp, Imm64, Insn, Reg, Src};
+use crate::asm::{self, Assembler, Code, FuncRef, Origin};
+use crate::isa::{AluOp, AtomicOp, Endian, Imm64, Insn, Reg, Src};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -178,6 +178,9 @@ impl Emitter<'_> {
                 let (dst, src) = (self.reg(*dst), self.reg(*src));
                 self.asm.push(Insn::MovSx { wide: true, bits: *bits, dst, src });
             }
+            VInsn::BigEndian { dst } => {
+                self.asm.push(Insn::Endian { to: Endian::Big, bits: 64, dst: self.reg(*dst) });
+            }
             VInsn::Constant { dst, value } => self.constant(self.reg(*dst), *value),
             VInsn::Alu { op, wide, dst, src } => {
                 let insn = Insn::Alu { op: *op, wide: *wide, dst: self.reg(*dst), src: self.src(*src) };
@@ -230,6 +233,7 @@ impl Emitter<'_> {
             Constant::MapValue(map, offset) => {
                 self.asm.push(Insn::LoadImm64 { dst, value: Imm64::MapValue { fd: map as i32, offset } });
             }
+            Constant::Function(function) => self.asm.address(dst, FuncRef(function)),
             Constant::Site => {
                 self.asm.origin(Origin { place: None, note: SITE });
                 self.mov(false, dst, Src::Imm(0));

@@ -10,11 +10,12 @@
 //! what was taken (scratch slot, locks, reservation); the shapes are those that the verifiers of all supported kernels
 //! accept.
 //!
-//! Rooms, in reading order: `storage` (where strings live), `select/` (IR to virtual code), `vcode`, `liveness`,
-//! `regalloc`, `emit`.
+//! Rooms, in reading order: `storage` (where strings live), `select/` (IR to virtual code), `callback` (functions that
+//! helpers call back), `vcode`, `liveness`, `regalloc`, `emit`.
 //!
 //! **Not here:** inlining and folding (`tracer_common::ir`'s optimizer, run before), the object file (`crate::object`).
 
+mod callback;
 mod emit;
 mod liveness;
 mod regalloc;
@@ -23,11 +24,12 @@ mod storage;
 mod vcode;
 
 use crate::asm::Code;
+use crate::object;
 use crate::target::Target;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use tracer_common::ir::{Module, PlaceId, SiteFact};
+use tracer_common::ir::{GlobalId, Module, PlaceId, SiteFact};
 use tracer_common::layout::{Layout, MapKind, MapSpec};
 use tracer_common::ledger;
 use tracer_common::manifest::Manifest;
@@ -37,6 +39,8 @@ use tracer_common::record;
 pub const SCRATCH: &str = "scratch";
 /// Name of the map of free scratch slots, on kernels without fetching atomics.
 pub const SCRATCH_POOL: &str = "scratch_pool";
+/// Name of the hash map whose entries are held locks, on kernels without fetching atomics.
+pub const LOCKS: &str = "locks";
 /// Name of the map of site texts.
 pub const SITES: &str = "sites";
 
@@ -79,6 +83,8 @@ pub struct SiteTexts {
 pub struct Generated {
     /// In the manifest's order.
     pub programs: Vec<Code>,
+    /// Functions that helpers call back; code refers to them by index.
+    pub functions: Vec<object::Function>,
     /// For each program, the slots whose constant must become the site's number.
     pub site_patches: Vec<Vec<u32>>,
     /// All maps; code refers to them by index.
@@ -99,7 +105,10 @@ pub(crate) struct Shared<'m> {
     pub(crate) target: &'m Target,
     pub(crate) maps: Vec<MapSpec>,
     pub(crate) rodata: Vec<u8>,
+    pub(crate) functions: Vec<object::Function>,
     pub(crate) site_texts: SiteTexts,
+    /// Globals that are changed by more than one instruction, for want of a better one: their writers take turns.
+    pub(crate) fragile: Vec<GlobalId>,
     /// Bytes that the hungriest program wants of a scratch slot.
     pub(crate) scratch: u32,
 }
@@ -138,10 +147,21 @@ impl Shared<'_> {
         })
     }
 
+    /// The index of a function, which is added when it is not there.
+    pub(crate) fn function(&mut self, name: String, make: impl FnOnce() -> Code) -> u32 {
+        match self.functions.iter().position(|function| function.name == name) {
+            Some(index) => index as u32,
+            None => {
+                self.functions.push(object::Function { name, code: make() });
+                self.functions.len() as u32 - 1
+            }
+        }
+    }
+
     /// The address of constant bytes: map index and offset.
     pub(crate) fn constant(&mut self, bytes: &[u8]) -> (u32, u32) {
-        let map = self.map(crate::object::RODATA, || MapSpec {
-            name: crate::object::RODATA.into(),
+        let map = self.map(object::RODATA, || MapSpec {
+            name: object::RODATA.into(),
             kind: MapKind::Array,
             key_size: 4,
             value_size: 0,
@@ -175,6 +195,8 @@ pub fn generate(
         target,
         maps: layout.maps.clone(),
         rodata: Vec::new(),
+        functions: Vec::new(),
+        fragile: select::fragile(module, manifest, target),
         site_texts: SiteTexts::default(),
         scratch: 0,
     };
@@ -206,6 +228,7 @@ pub fn generate(
     };
     Ok(Generated {
         programs,
+        functions: shared.functions,
         site_patches,
         maps: shared.maps,
         rodata: shared.rodata,

@@ -19,6 +19,9 @@ const FRAME_STRING: u32 = 64;
 /// Larger keys are built in the scratch slot.
 pub(crate) const FRAME_KEY: u32 = 128;
 
+/// The text of a caught error has room for a fault's address, whatever is kept of it.
+const LEAST_CAUGHT: u32 = 48;
+
 /// Where one string register lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Home {
@@ -34,6 +37,8 @@ pub(crate) struct Storage {
     pub(crate) homes: Vec<Home>,
     /// Offset in the scratch slot of the area for keys and other temporaries; its size.
     pub(crate) area: (u32, u32),
+    /// Offset in the scratch slot of the text of a caught error; its capacity, 0 where nobody asks for it.
+    pub(crate) caught: (u32, u32),
     /// Bytes wanted of the scratch slot.
     pub(crate) scratch: u32,
     /// Strings that live in the key of an instruction.
@@ -114,8 +119,16 @@ impl Storage {
             })
             .collect();
         let storage_area = (scratch, area);
+        let texts =
+            function.blocks.iter().flat_map(|block| &block.insts).filter_map(|(inst, _)| match inst {
+                Inst::Caught { dest } => {
+                    Some(align8(u32::from(function.strings[dest.index()])).max(LEAST_CAUGHT))
+                }
+                _ => None,
+            });
+        let caught = (scratch + area, texts.max().unwrap_or(0));
         let inside = inside_keys(function, module, layout);
-        Storage { homes, area: storage_area, scratch: scratch + area, inside }
+        Storage { homes, area: storage_area, caught, scratch: caught.0 + caught.1, inside }
     }
 }
 
@@ -202,9 +215,11 @@ fn elements(inst: &Inst) -> Option<&Element> {
 /// The string register that an instruction writes.
 pub(crate) fn written(inst: &Inst) -> Option<StrVar> {
     match inst {
-        Inst::StrCopy { dest, .. } | Inst::StrConcat { dest, .. } | Inst::SiteText { dest, .. } => {
-            Some(*dest)
-        }
+        Inst::StrCopy { dest, .. }
+        | Inst::StrConcat { dest, .. }
+        | Inst::SiteText { dest, .. }
+        | Inst::Caught { dest }
+        | Inst::Format { dest, .. } => Some(*dest),
         Inst::Call { dest: Some(Dest::Str(dest)), .. } | Inst::Get { dest: Dest::Str(dest), .. } => {
             Some(*dest)
         }

@@ -82,6 +82,8 @@ pub(crate) enum Constant {
     Site,
     /// The address of a byte in a frame slot.
     Frame(Slot, i32),
+    /// The address of a function of the object, by index: a callback.
+    Function(u32),
 }
 
 /// One instruction over virtual registers.
@@ -97,6 +99,8 @@ pub(crate) enum VInsn {
     Move32 { dst: VReg, src: VReg },
     /// `dst = (s8|s16|s32)src`, instruction set v4.
     SignExtend { bits: u8, dst: VReg, src: VReg },
+    /// `dst = be64 dst`
+    BigEndian { dst: VReg },
     /// `dst = *(size *)(base + off)`
     Load { size: Size, dst: VReg, base: Base, off: i32 },
     /// `*(size *)(base + off) = src`
@@ -161,6 +165,7 @@ impl VInsn {
                 visit(*src);
             }
             VInsn::Constant { .. } | VInsn::Jump { .. } | VInsn::Exit => {}
+            VInsn::BigEndian { dst } => visit(*dst),
             VInsn::Alu { dst, src: s, .. } => {
                 visit(*dst);
                 src(s).into_iter().for_each(visit);
@@ -193,6 +198,7 @@ impl VInsn {
             | VInsn::SignExtend { dst, .. }
             | VInsn::Constant { dst, .. }
             | VInsn::Alu { dst, .. }
+            | VInsn::BigEndian { dst }
             | VInsn::Load { dst, .. } => visit(*dst),
             VInsn::Atomic { op, fetch, src, .. } => {
                 if *op == AtomicOp::Cmpxchg {
@@ -223,7 +229,7 @@ impl VInsn {
                 *src = read(*src);
                 *dst = write(*dst);
             }
-            VInsn::Constant { dst, .. } => *dst = write(*dst),
+            VInsn::Constant { dst, .. } | VInsn::BigEndian { dst } => *dst = write(*dst),
             VInsn::Alu { dst, src, .. } => {
                 source(src, &mut read);
                 *dst = write(*dst);
@@ -256,6 +262,7 @@ impl VInsn {
             | VInsn::Alu { .. }
             | VInsn::Move32 { .. }
             | VInsn::SignExtend { .. }
+            | VInsn::BigEndian { .. }
             | VInsn::Load { .. } => true,
             VInsn::Store { .. }
             | VInsn::Atomic { .. }

@@ -2,7 +2,7 @@
 
 use super::alu::{errno, size};
 use super::memory::{Kind, Space};
-use super::{Machine, Result, Thread};
+use super::{Context, Machine, Result, Thread};
 use crate::isa::Helper;
 use alloc::format;
 use alloc::vec;
@@ -116,11 +116,11 @@ pub(super) fn call(
             m.memory.remove(a);
             return Ok(None);
         }
+        Helper::ForEachMapElem => m.for_each(thread, a, b, c)?,
         Helper::GetStackid => 7,
         Helper::TracePrintk
         | Helper::GetStack
         | Helper::RingbufQuery
-        | Helper::ForEachMapElem
         | Helper::Snprintf
         | Helper::Loop
         | Helper::Strncmp
@@ -156,6 +156,28 @@ impl Machine {
             }
             None => false,
         }
+    }
+
+    /// Calls a function of the program for each element that was there at the start; returns how many.
+    fn for_each(&mut self, thread: &Thread, map: u64, function: u64, context: u64) -> Result<u64> {
+        let index = self.map_at(map)?;
+        let mut count = 0;
+        for (key, value) in self.maps[index].snapshot(self.cpu) {
+            let key = self.memory.add_written(Kind::Constants, &key);
+            let mut callee = self.start(thread.program, &Context::Words(Vec::new()));
+            callee.pc = function as usize;
+            callee.regs[1..5].copy_from_slice(&[Some(map), Some(key), Some(value), Some(context)]);
+            count += 1;
+            loop {
+                match self.step(&mut callee).map_err(|fault| format!("{fault}"))? {
+                    None => {}
+                    Some(0) => break,
+                    Some(1) => return Ok(count),
+                    Some(other) => return Err(format!("a callback returned {other}")),
+                }
+            }
+        }
+        Ok(count)
     }
 
     fn probe_read(&mut self, space: Space, to: u64, length: u64, from: u64) -> Result<u64> {

@@ -59,6 +59,12 @@ impl Map {
         self.elements.values().next().filter(|_| direct && self.spec.max_entries == 1).map(|values| values[0])
     }
 
+    /// The elements that are there now.
+    pub(super) fn snapshot(&self, cpu: u32) -> Vec<(Vec<u8>, u64)> {
+        let keys = self.elements.keys();
+        keys.filter_map(|key| Some((key.clone(), self.find(key, cpu)?))).collect()
+    }
+
     pub(super) fn find(&self, key: &[u8], cpu: u32) -> Option<u64> {
         let values = self.elements.get(key)?;
         values.get(if self.is_per_cpu() { cpu as usize } else { 0 }).copied()

@@ -150,9 +150,11 @@ impl Machine {
         self.memory.lay_out(space, address, bytes);
     }
 
-    /// Replaces a program, as a loader does that patches it; functions of the object are not linked again.
-    pub fn replace(&mut self, program: usize, code: &Code) {
-        self.programs[program] = link(code, &[]);
+    /// Replaces an instruction, as a loader does that patches a site's number in.
+    pub fn patch(&mut self, program: usize, slot: usize, insn: Insn) {
+        if let Some(place) = self.programs[program].get_mut(slot) {
+            *place = Some(insn);
+        }
     }
 
     /// Runs a program to its end; the result is r0.

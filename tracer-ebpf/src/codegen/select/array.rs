@@ -1,14 +1,15 @@
 //! Globals: scalars in the mapped block, arrays in hash maps.
 
+use super::super::callback;
 use super::super::vcode::{Base, Constant, VInsn, VReg};
-use super::{Memory, Result, Selector};
+use super::{FRAME_KEY, Memory, Result, Selector};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Size};
 use tracer_common::ir::{Arg, Dest, Element, GlobalId, Key, LongOp, Ty, UpdateOp, Var};
 use tracer_common::layout::{Home, align8};
 use tracer_common::record::ErrorKind;
 
 /// `BPF_NOEXIST`.
-const ONLY_NEW: i64 = 1;
+pub(super) const ONLY_NEW: i64 = 1;
 
 impl Selector<'_, '_> {
     /// The address of a scalar.
@@ -139,7 +140,7 @@ impl Selector<'_, '_> {
             self.at(new);
         }
         // A large value is built behind the key, which may be in the same area.
-        let buffer = if stored > super::FRAME_KEY {
+        let buffer = if stored > FRAME_KEY {
             self.area().at(align8(self.shared.layout.globals[global.index()].key_size))
         } else {
             self.temporary(stored)
@@ -154,7 +155,23 @@ impl Selector<'_, '_> {
         }
         let map = Constant::Map(self.map_of(global));
         let (key, buffer) = (self.address(key), self.address(buffer));
-        let failed = self.call_for(Helper::MapUpdateElem, &[map.into(), key, buffer, 0i64.into()]);
+        let failed = self.reg();
+        self.call(Helper::MapUpdateElem, &[map.into(), key, buffer, 0i64.into()]);
+        self.mov(failed, VReg(0));
+        if self.shared.module.globals[global.index()].wrap {
+            let (full, room) = (self.block(true), self.block(false));
+            self.jump_if(JumpOp::Ne, failed, 0, full);
+            self.jump(room);
+            let mut evicted = Ok(());
+            self.aside(full, |s| {
+                evicted = s.evict(global);
+                s.call(Helper::MapUpdateElem, &[map.into(), key, buffer, 0i64.into()]);
+                s.mov(failed, VReg(0));
+                s.jump(room);
+            });
+            evicted?;
+            self.at(room);
+        }
         self.refuse_if(failed, global);
         self.jump(done);
         self.at(done);
@@ -175,7 +192,7 @@ impl Selector<'_, '_> {
     }
 
     /// The element, inserted with zeros when it is not there. Two hits that insert at once both find the one element.
-    pub(super) fn find_or_insert(&mut self, global: GlobalId, keys: &[Arg]) -> VReg {
+    pub(super) fn find_or_insert(&mut self, global: GlobalId, keys: &[Arg]) -> Result<VReg> {
         let key = self.key(global, keys);
         let layout = &self.shared.layout.globals[global.index()];
         let (size, inserted, per_cpu) = (align8(layout.value_size), layout.inserted, layout.cell.is_some());
@@ -193,9 +210,20 @@ impl Selector<'_, '_> {
         let found = self.find(global, key);
         self.jump_if(JumpOp::Ne, found, 0, on);
         self.jump(insert);
+        let wraps = self.shared.module.globals[global.index()].wrap;
+        let mut evicted = Ok(());
         self.aside(insert, |s| {
-            s.jump_if(JumpOp::Ne, missed, 0, full);
-            s.constant(missed, 1);
+            let tries = if wraps { 2 } else { 1 };
+            s.jump_if(JumpOp::Eq, missed, tries, full);
+            if wraps {
+                // The first failure makes room.
+                let room = s.block(true);
+                s.jump_if(JumpOp::Eq, missed, 0, room);
+                evicted = s.evict(global);
+                s.jump(room);
+                s.at(room);
+            }
+            s.alu(AluOp::Add, missed, 1);
             let value = if let (Some(offset), true) = (inserted, stamped) {
                 let buffer = s.temporary(stored);
                 s.store_bytes(buffer, b"", size);
@@ -212,11 +240,12 @@ impl Selector<'_, '_> {
             s.jump(again);
             s.aside(full, |s| s.refuse(global));
         });
+        evicted?;
         self.at(on);
         if let (Some(offset), false) = (inserted, stamped) {
             self.stamp(found, offset);
         }
-        found
+        Ok(found)
     }
 
     /// Notes when an element was inserted, unless that is known.
@@ -241,7 +270,7 @@ impl Selector<'_, '_> {
     ) -> Result {
         let base = match self.scalar(element.global) {
             Some(address) => address,
-            None => self.find_or_insert(element.global, &element.keys),
+            None => self.find_or_insert(element.global, &element.keys)?,
         };
         let (atomic, alu) = match op {
             UpdateOp::Add => (AtomicOp::Add, AluOp::Add),
@@ -250,37 +279,26 @@ impl Selector<'_, '_> {
             UpdateOp::Xor => (AtomicOp::Xor, AluOp::Xor),
         };
         let fetching = self.shared.target.features.atomics_fetch;
-        if !fetching && op != UpdateOp::Add {
-            return self.unsupported(
-                "&=, |= or ^= on a global, on a kernel without such atomic instructions (before 5.12),",
-            );
-        }
         let wanted = old.is_some() || new.is_some();
+        if !fetching && self.shared.fragile.contains(&element.global) {
+            // The handler holds the global's lock (`entry`).
+            let memory = Memory { base: Base::Reg(base), off: 0 };
+            let before = self.load_from(Size::Dw, memory);
+            let after = self.reg();
+            self.mov(after, before);
+            let operand = self.source(value);
+            self.alu(alu, after, operand);
+            self.store(Size::Dw, memory, after);
+            for (var, value) in [(new, after), (old, before)] {
+                if let Some(var) = var {
+                    self.mov(self.var(var), value);
+                }
+            }
+            return Ok(());
+        }
         let operand = self.reg();
         self.set(operand, value);
-        if !wanted || fetching {
-            let src = operand;
-            self.push(VInsn::Atomic { op: atomic, fetch: wanted, base, off: 0, src });
-        }
-        if !wanted {
-            return Ok(());
-        }
-        if !fetching {
-            // Before 5.12 an addition cannot tell what it found: the update itself is never lost, but under
-            // concurrency the value reported may already hold another hit's.
-            let src = operand;
-            self.push(VInsn::Atomic { op: AtomicOp::Add, fetch: false, base, off: 0, src });
-            let after = self.load_from(Size::Dw, Memory { base: Base::Reg(base), off: 0 });
-            let operand = self.source(value);
-            if let Some(new) = new {
-                self.mov(self.var(new), after);
-            }
-            if let Some(old) = old {
-                self.alu(AluOp::Sub, after, operand);
-                self.mov(self.var(old), after);
-            }
-            return Ok(());
-        }
+        self.push(VInsn::Atomic { op: atomic, fetch: wanted, base, off: 0, src: operand });
         if let Some(new) = new {
             let result = self.reg();
             self.mov(result, operand);
@@ -294,7 +312,7 @@ impl Selector<'_, '_> {
         Ok(())
     }
 
-    fn full_key(&mut self, global: GlobalId, keys: &[Key]) -> Memory {
+    pub(super) fn full_key(&mut self, global: GlobalId, keys: &[Key]) -> Memory {
         let keys: alloc::vec::Vec<Arg> = keys.iter().flatten().copied().collect();
         self.key(global, &keys)
     }
@@ -322,14 +340,57 @@ impl Selector<'_, '_> {
     }
 
     pub(super) fn clear(&mut self, global: GlobalId) -> Result {
-        let Some(address) = self.scalar(global) else {
-            return self.unsupported("delete of a whole array or statistic");
+        let map = match self.shared.layout.globals[global.index()].home {
+            Home::Array { map } => return self.clear_array(map),
+            Home::StatScalar { map } => return self.clear_statistic(global, map),
+            Home::Scalar { .. } | Home::Evaluator => self.scalar(global),
         };
+        let Some(address) = map else { return Ok(()) };
         let memory = Memory { base: Base::Reg(address), off: 0 };
         match self.shared.module.globals[global.index()].ty {
             tracer_common::ir::GlobalTy::Value(Ty::Str(_)) => self.store(Size::B, memory, 0),
             _ => self.store(Size::Dw, memory, 0),
         }
+        Ok(())
+    }
+
+    fn clear_array(&mut self, map: u32) -> Result {
+        if !self.shared.target.features.for_each_map_elem {
+            return self
+                .unsupported("deleting a whole array, on a kernel that cannot visit maps (before 5.13),");
+        }
+        let function = Constant::Function(callback::delete_each(self.shared)?);
+        let map = Constant::Map(map);
+        self.call(Helper::ForEachMapElem, &[map.into(), function.into(), 0i64.into(), 0i64.into()]);
+        Ok(())
+    }
+
+    /// Drops the oldest element of a full array that wraps.
+    fn evict(&mut self, global: GlobalId) -> Result {
+        let layout = &self.shared.layout.globals[global.index()];
+        let (key_size, Some(inserted)) = (layout.key_size, layout.inserted) else {
+            panic!("this is a bug: array {global} wraps but does not know what is oldest (lower::usage)")
+        };
+        if !self.shared.target.features.for_each_map_elem {
+            return self
+                .unsupported("an array that wraps, on a kernel that cannot visit maps (before 5.13),");
+        }
+        if layout.cell.is_some() {
+            // Each CPU knows only when it saw an element first itself.
+            return self.unsupported("an array of statistics that wraps");
+        }
+        if key_size + 8 > FRAME_KEY {
+            return self.unsupported("an array that wraps, with keys of more than 120 bytes,");
+        }
+        let map = Constant::Map(self.map_of(global));
+        let function = Constant::Function(callback::oldest(self.shared, inserted, key_size)?);
+        let found = self.temporary(8 + key_size);
+        self.store(Size::Dw, found, -1);
+        self.store_bytes(found.at(8), b"", key_size);
+        let address = self.address(found);
+        self.call(Helper::ForEachMapElem, &[map.into(), function.into(), address, 0i64.into()]);
+        let key = self.address(found.at(8));
+        self.call(Helper::MapDeleteElem, &[map.into(), key]);
         Ok(())
     }
 }

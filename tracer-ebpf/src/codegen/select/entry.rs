@@ -6,12 +6,13 @@
 
 use super::super::liveness::Liveness;
 use super::super::vcode::{Base, Constant, MACHINE, VInsn, VReg, VSrc};
-use super::super::{SCRATCH, SCRATCH_POOL};
-use super::{Memory, Result, Selector};
+use super::super::{LOCKS, SCRATCH, SCRATCH_POOL};
+use super::array::ONLY_NEW;
+use super::{Memory, Result, Selector, writes};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Reg, Size};
 use alloc::vec::Vec;
 use tracer_common::intrinsic::Intrinsic;
-use tracer_common::ir::{Inst, Source};
+use tracer_common::ir::{GlobalId, Inst, Source};
 use tracer_common::layout::{MapKind, MapSpec};
 use tracer_common::ledger::{self, Cell};
 use tracer_common::manifest::ProgramKind;
@@ -30,12 +31,12 @@ impl Selector<'_, '_> {
         }
         let plain_exit = self.block(false);
         self.count_hit(plain_exit);
-        let locks = self.function.locks.clone();
+        let locks = self.locks();
         if self.storage.scratch > 0 {
             self.claim(plain_exit)?;
         }
         if !locks.is_empty() {
-            self.lock(&locks)?;
+            self.lock(&locks);
         }
         if self.function.blocks.iter().flat_map(|b| &b.insts).any(|(i, _)| matches!(i, Inst::Tick { .. })) {
             let ticks = self.reg();
@@ -149,22 +150,25 @@ impl Selector<'_, '_> {
         self.call_for(Helper::MapLookupElem, &[Constant::Map(map).into(), address])
     }
 
-    fn lock(&mut self, locks: &[tracer_common::ir::GlobalId]) -> Result {
-        if !self.shared.target.features.atomics_fetch {
-            return self.unsupported("reading and overwriting a global in one handler, on a kernel without atomic exchange (before 5.12),");
-        }
-        let tries = self.shared.module.limits.trylock;
+    /// The globals that must not change under the handler, in ascending order.
+    fn locks(&self) -> Vec<GlobalId> {
+        let written = self.function.blocks.iter().flat_map(|b| &b.insts).filter_map(|(inst, _)| writes(inst));
+        let fragile = written.filter(|global| self.shared.fragile.contains(global));
+        let mut locks: Vec<GlobalId> = self.function.locks.iter().copied().chain(fragile).collect();
+        locks.sort();
+        locks.dedup();
+        locks
+    }
+
+    fn lock(&mut self, locks: &[GlobalId]) {
         for (n, global) in locks.iter().enumerate() {
-            let word = self.lock_word(*global);
             let left = self.reg();
-            self.constant(left, i64::from(tries));
             let (again, taken, failed) = (self.block(false), self.block(false), self.block(true));
+            self.constant(left, i64::from(self.tries()));
             self.jump(again);
             self.at(again);
-            let base = self.known(word);
-            let old = self.known(Constant::Number(1));
-            self.push(VInsn::Atomic { op: AtomicOp::Xchg, fetch: true, base, off: 0, src: old });
-            self.jump_if(JumpOp::Eq, old, 0, taken);
+            let refused = self.try_lock(*global);
+            self.jump_if(JumpOp::Eq, refused, 0, taken);
             self.alu(AluOp::Sub, left, 1);
             self.jump_if(JumpOp::Ne, left, 0, again);
             self.jump(failed);
@@ -177,21 +181,63 @@ impl Selector<'_, '_> {
             });
             self.at(taken);
         }
-        Ok(())
     }
 
-    fn lock_word(&mut self, global: tracer_common::ir::GlobalId) -> Constant {
+    fn tries(&self) -> u32 {
+        let tries = self.shared.module.limits.trylock;
+        // A call for each try, and a verifier that follows each.
+        if self.shared.target.features.atomics_fetch { tries } else { tries.min(100) }
+    }
+
+    /// One try: 0 when the lock was free and is ours.
+    fn try_lock(&mut self, global: GlobalId) -> VReg {
+        if let Some(word) = self.lock_word(global) {
+            let base = self.known(word);
+            let old = self.known(Constant::Number(1));
+            self.push(VInsn::Atomic { op: AtomicOp::Xchg, fetch: true, base, off: 0, src: old });
+            return old;
+        }
+        // Of several that insert the same key at once, one does not find it there.
+        let (map, key) = self.lock_entry(global);
+        self.call_for(Helper::MapUpdateElem, &[map, key, key, ONLY_NEW.into()])
+    }
+
+    /// The word of a global's lock; none where locks are entries of a map.
+    fn lock_word(&mut self, global: GlobalId) -> Option<Constant> {
+        if !self.shared.target.features.atomics_fetch {
+            return None;
+        }
         let Some(lock) = self.shared.layout.globals[global.index()].lock else {
             panic!("this is a bug: a lock without a word (layout::Layout)")
         };
-        Constant::MapValue(0, lock)
+        Some(Constant::MapValue(0, lock))
     }
 
-    fn unlock(&mut self, locks: &[tracer_common::ir::GlobalId]) {
+    fn lock_entry(&mut self, global: GlobalId) -> (super::Arg, super::Arg) {
+        let count = self.shared.module.globals.len() as u32;
+        let map = self.shared.map(LOCKS, || MapSpec {
+            name: LOCKS.into(),
+            kind: MapKind::Hash,
+            key_size: 4,
+            value_size: 4,
+            max_entries: count,
+        });
+        self.temporary = 0;
+        let key = self.temporary(8);
+        self.store(Size::W, key, global.0 as i32);
+        let key = self.address(key);
+        (Constant::Map(map).into(), key)
+    }
+
+    fn unlock(&mut self, locks: &[GlobalId]) {
         for global in locks.iter().rev() {
-            let word = self.lock_word(*global);
-            let base = self.known(word);
-            self.store(Size::Dw, Memory { base: Base::Reg(base), off: 0 }, 0);
+            if let Some(word) = self.lock_word(*global) {
+                let base = self.known(word);
+                self.store(Size::Dw, Memory { base: Base::Reg(base), off: 0 }, 0);
+            } else {
+                let (map, key) = self.lock_entry(*global);
+                self.call(Helper::MapDeleteElem, &[map, key]);
+            }
         }
     }
 
@@ -213,7 +259,7 @@ impl Selector<'_, '_> {
     }
 
     /// The block that all paths through the handler end in.
-    fn release(&mut self, plain_exit: super::Label, locks: &[tracer_common::ir::GlobalId]) {
+    fn release(&mut self, plain_exit: super::Label, locks: &[GlobalId]) {
         let exit = self.exit;
         self.aside(exit, |s| {
             s.unlock(locks);

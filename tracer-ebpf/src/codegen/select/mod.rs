@@ -19,13 +19,18 @@ use super::storage::{FRAME_KEY, Home, Storage};
 use super::vcode::{Base, Constant, Label, MACHINE, Slot, SlotInfo, VBlock, VCode, VInsn, VReg, VSrc};
 use super::{CodegenError, Shared};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Reg, Size};
+use crate::target::Target;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use tracer_common::intrinsic::Intrinsic;
-use tracer_common::ir::{Block, CmpOp, Dest, Function, Inst, LongOp, PlaceId, StrVar, Term, Var, Visitor};
+use tracer_common::ir::{
+    Block, CmpOp, Dest, Function, GlobalId, Inst, LongOp, Module, PlaceId, StrVar, Term, UpdateOp, Var,
+    Visitor,
+};
 use tracer_common::ledger::{self, Cell};
-use tracer_common::manifest::Program;
+use tracer_common::manifest::{Manifest, Program};
+use tracer_common::record::ErrorKind;
 
 type Result<T = ()> = core::result::Result<T, CodegenError>;
 
@@ -60,6 +65,8 @@ pub(super) fn select(shared: &mut Shared<'_>, program: u32) -> Result<VCode> {
         catch: None,
         exit: Label(0),
         failure: None,
+        caught: None,
+        digits: Vec::new(),
     };
     selector.function()?;
     Ok(selector.code)
@@ -148,6 +155,10 @@ struct Selector<'s, 'm> {
     /// Gives back what was taken, and ends.
     exit: Label,
     failure: Option<Failure>,
+    /// The address of the last caught fault.
+    caught: Option<VReg>,
+    /// Blocks that write a fault's address into the text and go to a catch block.
+    digits: Vec<((ErrorKind, Block), Label)>,
 }
 
 impl Selector<'_, '_> {
@@ -240,9 +251,12 @@ impl Selector<'_, '_> {
                 self.tick(*count);
                 Ok(())
             }
-            Inst::Stat { .. } => self.unsupported("reading a statistic"),
+            Inst::Stat { dest, op, global, keys } => self.stat(*dest, *op, *global, keys),
             Inst::Format { .. } => self.unsupported("sprintf() other than for printing"),
-            Inst::Caught { .. } => self.unsupported("the text of a caught error"),
+            Inst::Caught { dest } => {
+                self.caught_text(*dest);
+                Ok(())
+            }
             Inst::VarsText { .. }
             | Inst::Bucket { .. }
             | Inst::PrintHist { .. }
@@ -498,6 +512,37 @@ impl Selector<'_, '_> {
                 }
             }
         }
+    }
+}
+
+/// Globals that some program updates by and, or or xor, or whose old value it wants, on a kernel that has only an
+/// atomic addition.
+pub(super) fn fragile(module: &Module, manifest: &Manifest, target: &Target) -> Vec<GlobalId> {
+    if target.features.atomics_fetch {
+        return Vec::new();
+    }
+    let functions = manifest.programs.iter().map(|program| &module.functions[program.function.index()]);
+    let mut found: Vec<GlobalId> = functions
+        .flat_map(|function| &function.blocks)
+        .flat_map(|block| &block.insts)
+        .filter_map(|(inst, _)| match inst {
+            Inst::Update { op, element, old, new, .. } => {
+                (*op != UpdateOp::Add || old.is_some() || new.is_some()).then_some(element.global)
+            }
+            _ => None,
+        })
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Whether an instruction writes a global.
+fn writes(inst: &Inst) -> Option<GlobalId> {
+    match inst {
+        Inst::Set { element, .. } | Inst::Update { element, .. } => Some(element.global),
+        Inst::Clear { global } | Inst::Delete { global, .. } => Some(*global),
+        _ => None,
     }
 }
 

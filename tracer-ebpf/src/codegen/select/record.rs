@@ -5,8 +5,8 @@
 
 use super::super::vcode::{Base, Constant, VInsn, VReg, VSrc};
 use super::{Failure, Memory, Result, Selector};
-use crate::isa::{Helper, JumpOp, Size};
-use tracer_common::ir::{Arg, RecordId, StrOp, Ty};
+use crate::isa::{AluOp, Helper, JumpOp, Size};
+use tracer_common::ir::{Arg, Block, RecordId, StrOp, StrVar, Ty};
 use tracer_common::layout::align8;
 use tracer_common::ledger::Cell;
 use tracer_common::record::{self, ErrorKind};
@@ -101,7 +101,7 @@ impl Selector<'_, '_> {
         self.constant(length, 1);
         self.jump(fine);
         self.at(fine);
-        self.alu(crate::isa::AluOp::Sub, length, 1);
+        self.alu(AluOp::Sub, length, 1);
         self.store(Size::W, to, length);
     }
 
@@ -115,7 +115,7 @@ impl Selector<'_, '_> {
                 ErrorKind::Overflow => self.count(Cell::Refused),
                 _ => {}
             }
-            return self.jump(self.labels[catch.index()]);
+            return self.catch_with(catch, kind, argument);
         }
         let failure = self.failure();
         let word = record::error_word(self.place.0, kind);
@@ -148,6 +148,121 @@ impl Selector<'_, '_> {
             }
         }
         self.jump(failure.label);
+    }
+
+    /// Goes to a catch block; where anybody asks for it, with the text of the error.
+    fn catch_with(&mut self, catch: Block, kind: ErrorKind, argument: VSrc) {
+        let target = self.labels[catch.index()];
+        if self.storage.caught.1 == 0 {
+            return self.jump(target);
+        }
+        let module = self.shared.module;
+        let number = if let VSrc::Imm(number) = argument { number as u64 } else { 0 };
+        let text = record::error_text(module, kind, number);
+        let text = record::near(&text, module.places.get(self.place.index()));
+        self.caught_literal(text.as_bytes());
+        match (kind.digits(), argument) {
+            (Some(at), VSrc::Reg(address)) => {
+                let caught = self.caught_address();
+                self.mov(caught, address);
+                let label = self.digits_block(kind, catch, at as u32);
+                self.jump(label);
+            }
+            _ => self.jump(target),
+        }
+    }
+
+    fn caught_memory(&self) -> Memory {
+        let Some(scratch) = self.scratch else {
+            panic!("this is a bug: the text of a caught error without a scratch slot (storage::Storage)")
+        };
+        Memory { base: Base::Reg(scratch), off: self.storage.caught.0 as i32 }
+    }
+
+    fn caught_literal(&mut self, text: &[u8]) {
+        let capacity = self.storage.caught.1 as usize;
+        let mut text = text[..text.len().min(capacity - 1)].to_vec();
+        text.push(0);
+        let (map, at) = self.shared.constant(&text);
+        let memory = self.caught_memory();
+        let to = self.address(memory);
+        self.call(
+            Helper::ProbeReadKernel,
+            &[to, (text.len() as u32).into(), Constant::MapValue(map, at).into()],
+        );
+    }
+
+    fn caught_address(&mut self) -> VReg {
+        match self.caught {
+            Some(reg) => reg,
+            None => {
+                let reg = self.reg();
+                self.caught = Some(reg);
+                reg
+            }
+        }
+    }
+
+    /// The block that writes the address of a fault into the text of the error.
+    fn digits_block(&mut self, kind: ErrorKind, catch: Block, at: u32) -> super::Label {
+        if let Some((_, label)) = self.digits.iter().find(|(known, _)| *known == (kind, catch)) {
+            return *label;
+        }
+        let label = self.block(true);
+        self.digits.push(((kind, catch), label));
+        let (target, caught, text) =
+            (self.labels[catch.index()], self.caught_address(), self.caught_memory());
+        self.aside(label, |s| {
+            for (shift, to) in [(32, text.at(at)), (0, text.at(at + 8))] {
+                let digits = s.hexadecimal(caught, shift);
+                s.store(Size::Dw, to, digits);
+            }
+            s.jump(target);
+        });
+        label
+    }
+
+    /// Eight hexadecimal digits of 32 bits, the first in the lowest byte.
+    fn hexadecimal(&mut self, value: VReg, shift: i32) -> VReg {
+        let (digits, other) = (self.reg(), self.reg());
+        self.mov(digits, value);
+        if shift != 0 {
+            self.alu(AluOp::Rsh, digits, shift);
+        } else {
+            self.push(VInsn::Move32 { dst: digits, src: value });
+        }
+        // Four bits into each byte.
+        for (shift, mask) in
+            [(16, 0x0000_ffff_0000_ffff), (8, 0x00ff_00ff_00ff_00ff), (4, 0x0f0f_0f0f_0f0f_0f0f)]
+        {
+            self.mov(other, digits);
+            self.alu(AluOp::Lsh, other, shift);
+            self.alu(AluOp::Or, digits, other);
+            let mask = self.known(Constant::Number(mask));
+            self.alu(AluOp::And, digits, mask);
+        }
+        // Bytes of ten and more get the distance from '9' + 1 to 'a'.
+        let letters = self.reg();
+        self.mov(letters, digits);
+        let six = self.known(Constant::Number(0x0606_0606_0606_0606));
+        self.alu(AluOp::Add, letters, six);
+        self.alu(AluOp::Rsh, letters, 4);
+        let ones = self.known(Constant::Number(0x0101_0101_0101_0101));
+        self.alu(AluOp::And, letters, ones);
+        self.alu(AluOp::Mul, letters, i32::from(b'a' - b'9' - 1));
+        let zero = self.known(Constant::Number(0x3030_3030_3030_3030));
+        self.alu(AluOp::Add, digits, zero);
+        self.alu(AluOp::Add, digits, letters);
+        self.push(VInsn::BigEndian { dst: digits });
+        digits
+    }
+
+    /// The text of the error that led here.
+    pub(super) fn caught_text(&mut self, dest: StrVar) {
+        let home = self.home(dest);
+        let memory = self.caught_memory();
+        let from = self.address(memory);
+        self.string_from(home, self.capacity(dest), from);
     }
 
     /// The same when a comparison holds.
@@ -200,6 +315,10 @@ impl Selector<'_, '_> {
     /// `error("…")`.
     pub(super) fn raise_message(&mut self, message: StrOp) -> Result {
         if let Some(catch) = self.catch {
+            if self.storage.caught.1 > 0 {
+                let memory = self.caught_memory();
+                self.string_to(memory, self.storage.caught.1, message);
+            }
             self.jump(self.labels[catch.index()]);
             return Ok(());
         }

@@ -1,14 +1,15 @@
-//! `<<<`: this CPU's cell of a statistic.
+//! `<<<`: this CPU's cell of a statistic; extracted numbers: the cells of all CPUs.
 //!
 //! Additions are atomic instructions: shorter than load, add, store, and right even when another program interrupts
 //! this one on the same CPU.
 
 use super::super::vcode::{Base, Constant, VInsn, VReg};
 use super::{Memory, Result, Selector};
-use crate::isa::{AluOp, AtomicOp, JumpOp, Size};
-use tracer_common::ir::{Element, GlobalTy, LongOp};
+use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Size};
+use tracer_common::ir::{Element, GlobalId, GlobalTy, Key, LongOp, Var};
 use tracer_common::layout::Home;
-use tracer_common::stat::{HistOp, LOG_BUCKETS, LOG_ZERO, linear_buckets};
+use tracer_common::record::ErrorKind;
+use tracer_common::stat::{HistOp, LOG_BUCKETS, LOG_ZERO, StatOp, linear_buckets};
 
 /// Every pattern of six bits once; with seven, also the product of 0 differs from all others.
 const DE_BRUIJN: u64 = 0x03f7_9d71_b4cb_0a89;
@@ -33,7 +34,7 @@ impl Selector<'_, '_> {
                 self.jump_if(JumpOp::Eq, base, 0, after);
                 base
             }
-            _ => self.find_or_insert(global, &element.keys),
+            _ => self.find_or_insert(global, &element.keys)?,
         };
         if let (Some(_), Some(count)) = (cell.min.or(cell.max), cell.count) {
             self.extremes(base, &cell, count, value);
@@ -57,6 +58,127 @@ impl Selector<'_, '_> {
         }
         self.jump(after);
         self.at(after);
+        Ok(())
+    }
+
+    /// Runs code for the cell of each CPU that has one; the code may not leave the loop.
+    fn each_cpu(&mut self, map: u32, key: Memory, body: impl FnOnce(&mut Self, VReg)) {
+        let cpu = self.reg();
+        self.constant(cpu, 0);
+        let (again, next, done) = (self.block(false), self.block(false), self.block(false));
+        self.jump(again);
+        self.at(again);
+        let key = self.address(key);
+        let map = Constant::Map(map);
+        let cell = self.call_for(Helper::MapLookupPercpuElem, &[map.into(), key, cpu.into()]);
+        self.jump_if(JumpOp::Eq, cell, 0, next);
+        body(self, cell);
+        self.jump(next);
+        self.at(next);
+        self.alu(AluOp::Add, cpu, 1);
+        self.jump_if(JumpOp::Lt, cpu, self.shared.target.cpus as i32, again);
+        self.jump(done);
+        self.at(done);
+    }
+
+    /// An extracted number: the cells of all CPUs together.
+    pub(super) fn stat(&mut self, dest: Var, op: StatOp, global: GlobalId, keys: &[Key]) -> Result {
+        if !self.shared.target.features.lookup_percpu_elem {
+            return self.unsupported(
+                "reading a statistic, on a kernel that cannot read other CPUs' values (before 5.19),",
+            );
+        }
+        let layout = self.shared.layout.globals[global.index()].clone();
+        let Some(cell) = layout.cell else {
+            panic!("this is a bug: a number of {global}, which is no statistic (ir::verify)")
+        };
+        let (count, extreme) = match op {
+            StatOp::Count => (cell.count, None),
+            StatOp::Sum | StatOp::Avg => (cell.count.filter(|_| op == StatOp::Avg), cell.sum),
+            StatOp::Min => (cell.count, cell.min),
+            StatOp::Max => (cell.count, cell.max),
+            StatOp::Variance => return self.unsupported("@variance"),
+        };
+        if (op != StatOp::Sum && count.is_none()) || (op != StatOp::Count && extreme.is_none()) {
+            panic!("this is a bug: {global} does not keep what {op:?} needs (sema)");
+        }
+        let map = self.map_of(global);
+        let key = match layout.home {
+            Home::StatScalar { .. } => {
+                let key = self.temporary(8);
+                self.store(Size::W, key, 0);
+                key
+            }
+            _ => self.full_key(global, keys),
+        };
+        let (seen, total) = (self.reg(), self.reg());
+        self.constant(seen, 0);
+        self.constant(total, 0);
+        self.each_cpu(map, key, |s, cell| {
+            let memory = |offset: u32| Memory { base: Base::Reg(cell), off: offset as i32 };
+            let on = s.block(false);
+            let here = count.map(|offset| s.load_from(Size::Dw, memory(offset)));
+            if let Some(offset) = extreme {
+                if let Some(here) = here {
+                    s.jump_if(JumpOp::Eq, here, 0, on);
+                }
+                let value = s.load_from(Size::Dw, memory(offset));
+                match op {
+                    StatOp::Min | StatOp::Max => {
+                        let take = s.block(false);
+                        let keep = s.block(false);
+                        s.jump_if(JumpOp::Eq, seen, 0, take);
+                        let better = if op == StatOp::Min { JumpOp::Sle } else { JumpOp::Sge };
+                        s.jump_if(better, total, value, keep);
+                        s.jump(take);
+                        s.at(take);
+                        s.mov(total, value);
+                        s.jump(keep);
+                        s.at(keep);
+                    }
+                    _ => s.alu(AluOp::Add, total, value),
+                }
+            }
+            if let Some(here) = here {
+                s.alu(AluOp::Add, seen, here);
+            }
+            s.jump(on);
+            s.at(on);
+        });
+        let dst = self.var(dest);
+        match op {
+            StatOp::Count => self.mov(dst, seen),
+            StatOp::Sum => self.mov(dst, total),
+            _ => {
+                self.raise_if(JumpOp::Eq, seen, 0, ErrorKind::Empty, global.0 as i32);
+                if op == StatOp::Avg {
+                    // Towards zero, as signed division does.
+                    let sign = self.reg();
+                    self.mov(sign, total);
+                    self.alu(AluOp::Arsh, sign, 63);
+                    self.alu(AluOp::Xor, total, sign);
+                    self.alu(AluOp::Sub, total, sign);
+                    self.alu(AluOp::Div, total, seen);
+                    self.alu(AluOp::Xor, total, sign);
+                    self.alu(AluOp::Sub, total, sign);
+                }
+                self.mov(dst, total);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets all values of a statistic that is no array.
+    pub(super) fn clear_statistic(&mut self, global: GlobalId, map: u32) -> Result {
+        if !self.shared.target.features.lookup_percpu_elem {
+            return self.unsupported(
+                "deleting a statistic, on a kernel that cannot reach other CPUs' values (before 5.19),",
+            );
+        }
+        let size = self.shared.layout.globals[global.index()].value_size;
+        let key = self.temporary(8);
+        self.store(Size::W, key, 0);
+        self.each_cpu(map, key, |s, cell| s.store_zeros(Memory { base: Base::Reg(cell), off: 0 }, size));
         Ok(())
     }
 

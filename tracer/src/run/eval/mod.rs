@@ -13,7 +13,7 @@ mod string;
 
 use tracer_common::ir::{Arg, Block, Dest, FuncId, Inst, LongOp, Module, PlaceId, StrOp, Term};
 use tracer_common::manifest::Site;
-use tracer_common::record::ErrorKind;
+use tracer_common::record::{ErrorKind, error_text, near, overflow_text};
 
 use crate::run::globals::{GlobalError, Globals};
 use crate::run::output::sink::Sink;
@@ -61,37 +61,13 @@ pub struct RuntimeError {
 impl RuntimeError {
     /// As SystemTap prints it: `division by 0 near operator '/' at t.stp:1:25`.
     pub fn text(&self, module: &Module) -> String {
-        match self.place.and_then(|place| module.places.get(place.index())) {
-            Some(place) => format!("{} near {}", self.message, place.text),
-            None => self.message.clone(),
-        }
+        near(&self.message, self.place.and_then(|place| module.places.get(place.index())))
     }
 }
 
 /// The words for an error of the kernel side, with its argument.
 pub fn kernel_error(module: &Module, kind: ErrorKind, argument: u64) -> String {
-    match kind {
-        ErrorKind::Division => "division by 0".into(),
-        ErrorKind::KernelFault => format!("kernel read fault at 0x{argument:016x}"),
-        ErrorKind::UserFault => format!("user read fault at 0x{argument:016x}"),
-        ErrorKind::Overflow => match module.globals.get(argument as usize) {
-            Some(global) => overflow(global.max_entries, &module.limits),
-            None => "Array overflow, check MAXMAPENTRIES".into(),
-        },
-        ErrorKind::Empty => "empty aggregate".into(),
-        ErrorKind::Message => String::new(),
-        ErrorKind::Action => "MAXACTION exceeded".into(),
-        ErrorKind::Nesting => "MAXNESTING exceeded".into(),
-        ErrorKind::HistogramIndex => "histogram index out of range".into(),
-    }
-}
-
-fn overflow(max_entries: u32, limits: &tracer_common::limits::Limits) -> String {
-    if max_entries == limits.map_entries {
-        "Array overflow, check MAXMAPENTRIES".into()
-    } else {
-        format!("Array overflow, check size limit ({max_entries})")
-    }
+    error_text(module, kind, argument)
 }
 
 /// Everything a handler can touch.
@@ -291,7 +267,7 @@ impl<'e> Evaluator<'e> {
         let message = match error {
             GlobalError::Overflow => {
                 let global = &self.module.globals[global.index()];
-                overflow(global.max_entries, &self.module.limits)
+                overflow_text(global.max_entries, &self.module.limits)
             }
             GlobalError::Io(_) => error.to_string(),
         };

@@ -1,0 +1,50 @@
+//! Functions that helpers call back for each element of a map.
+//!
+//! They get the map in r1, the key in r2, the value in r3 and the caller's memory in r4, and return 0 to go on. They
+//! are written by hand: they are short, and a frame of their own would cost the caller.
+
+use super::{CodegenError, Shared};
+use crate::asm::{Assembler, Code};
+use crate::isa::{AluOp, Helper, Insn, JumpOp, Reg, Size, Src};
+use alloc::format;
+
+/// Deletes every element.
+pub(super) fn delete_each(shared: &mut Shared<'_>) -> Result<u32, CodegenError> {
+    let mut asm = Assembler::new();
+    // Map and key are where the helper wants them.
+    asm.push(Insn::Call { helper: Helper::MapDeleteElem });
+    done(&mut asm);
+    let code = finish(asm)?;
+    Ok(shared.function("delete_each".into(), || code))
+}
+
+/// Finds the oldest element: the caller's memory holds its time, at first the largest number, and then its key.
+pub(super) fn oldest(shared: &mut Shared<'_>, inserted: u32, key_size: u32) -> Result<u32, CodegenError> {
+    let mut asm = Assembler::new();
+    let newer = asm.label();
+    let off =
+        i16::try_from(inserted).map_err(|_| CodegenError::Limit("an element is larger than 32 kB".into()))?;
+    let load = |dst, base, off| Insn::Load { size: Size::Dw, signed: false, dst, base, off };
+    let store = |base, off, src| Insn::Store { size: Size::Dw, base, off, src: Src::Reg(src) };
+    asm.push(load(Reg::R1, Reg::R3, off));
+    asm.push(load(Reg::R0, Reg::R4, 0));
+    asm.jump_if(JumpOp::Ge, true, Reg::R1, Reg::R0, newer);
+    asm.push(store(Reg::R4, 0, Reg::R1));
+    for at in (0..key_size as i16).step_by(8) {
+        asm.push(load(Reg::R1, Reg::R2, at));
+        asm.push(store(Reg::R4, 8 + at, Reg::R1));
+    }
+    asm.bind(newer);
+    done(&mut asm);
+    let code = finish(asm)?;
+    Ok(shared.function(format!("oldest_{inserted}_{key_size}"), || code))
+}
+
+fn done(asm: &mut Assembler) {
+    asm.push(Insn::Alu { op: AluOp::Mov, wide: true, dst: Reg::R0, src: Src::Imm(0) });
+    asm.push(Insn::Exit);
+}
+
+fn finish(asm: Assembler) -> Result<Code, CodegenError> {
+    asm.finish().map_err(|error| CodegenError::Limit(format!("{error}")))
+}
