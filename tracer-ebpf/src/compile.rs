@@ -12,7 +12,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use tracer_common::ir::{FuncId, Module, opt};
-use tracer_common::layout::Layout;
+use tracer_common::layout::{Layout, MapSpec};
 use tracer_common::manifest::Manifest;
 
 /// The kernel side of a script, compiled.
@@ -20,6 +20,10 @@ use tracer_common::manifest::Manifest;
 pub struct Object {
     /// The ELF file.
     pub elf: Vec<u8>,
+    /// The maps; code refers to them by index.
+    pub maps: Vec<MapSpec>,
+    /// Constants.
+    pub rodata: Vec<u8>,
     /// Code of each program, in the manifest's order: for listings and for verifier reports.
     pub programs: Vec<Code>,
     /// What the loader must put into the map of site texts.
@@ -45,14 +49,21 @@ pub fn compile(module: &Module, manifest: &mut Manifest, target: &Target) -> Res
         code: code.clone(),
     });
     let parts = object::Parts {
-        maps: generated.maps,
-        rodata: generated.rodata,
+        maps: generated.maps.clone(),
+        rodata: generated.rodata.clone(),
         functions: generated.functions,
         programs: programs.collect(),
     };
     let elf =
         object::write(&parts, &module.places).map_err(|error| CodegenError::Limit(format!("{error}")))?;
-    Ok(Object { elf, programs: generated.programs, site_texts: generated.site_texts, pool: generated.pool })
+    Ok(Object {
+        elf,
+        maps: generated.maps,
+        rodata: generated.rodata,
+        programs: generated.programs,
+        site_texts: generated.site_texts,
+        pool: generated.pool,
+    })
 }
 
 impl Object {

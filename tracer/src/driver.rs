@@ -1,1 +1,308 @@
-//! Being built.
+//! The spine: pass 1 to pass 5, stop-after, timings; nothing else.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use tracer_common::ir::verify;
+use tracer_ebpf::codegen::CodegenError;
+use tracer_ebpf::compile::compile;
+use tracer_ebpf::target::Target;
+
+use crate::artifact::Artifact;
+use crate::diagnostics::render::{Style, render, render_footer};
+use crate::diagnostics::{Code, Diagnostic, Sink};
+use crate::lower::{Lowered, lower};
+use crate::run;
+use crate::sema::library::Library;
+use crate::sema::program::Program;
+use crate::sema::{self, families};
+use crate::session::{self, Pass, Script, Session};
+use crate::source::{FileId, SourceMap, Span};
+use crate::syntax::ast::{self, ExprIds};
+use crate::syntax::print::print_file;
+use crate::syntax::{self, Facts, Macros};
+use crate::sys::features;
+use crate::world::{SystemWorld, World};
+
+/// How the process ends.
+pub const OK: u8 = 0;
+/// Anything that the user should know of went wrong.
+pub const FAILED: u8 = 1;
+
+/// Runs a session; the exit status.
+pub fn drive(session: &Session) -> u8 {
+    let mut driver = Driver {
+        session,
+        world: SystemWorld,
+        sources: SourceMap::default(),
+        ids: ExprIds::default(),
+        sink: Sink::default(),
+        shown: 0,
+    };
+    match driver.passes() {
+        Ok(status) => status,
+        Err(Stopped) => FAILED,
+    }
+}
+
+/// A pass failed; its diagnostics have been shown.
+struct Stopped;
+
+struct Driver<'s> {
+    session: &'s Session,
+    world: SystemWorld,
+    sources: SourceMap,
+    ids: ExprIds,
+    sink: Sink,
+    /// Diagnostics that have been shown.
+    shown: usize,
+}
+
+impl Driver<'_> {
+    fn passes(&mut self) -> Result<u8, Stopped> {
+        let facts = self.facts();
+        let files = self.timed(1, "parsed", |driver| driver.pass_1(&facts))?;
+        if self.session.last_pass == Pass::Parse {
+            let text: String = files.iter().map(print_file).collect();
+            return Ok(self.show(&text));
+        }
+        let program = self.timed(2, "elaborated", |driver| driver.pass_2(files, &facts))?;
+        if self.session.last_pass == Pass::Elaborate {
+            let text = sema::print::print(&program);
+            return Ok(self.show(&text));
+        }
+        let mut lowered = self.timed(3, "translated", |driver| driver.pass_3(&program))?;
+        if self.session.last_pass == Pass::Translate {
+            let text = format!("{}\n{}", lowered.module, lowered.manifest);
+            return Ok(self.show(&text));
+        }
+        let (artifact, target) = self.timed(4, "compiled", |driver| driver.pass_4(&mut lowered))?;
+        if self.session.last_pass == Pass::Compile {
+            let text =
+                artifact.object.as_ref().map_or(String::new(), |object| object.listing(&artifact.manifest));
+            return Ok(self.show(&text));
+        }
+        self.pass_5(&artifact, target.as_ref())
+    }
+
+    /// Pass 1: text to trees.
+    fn pass_1(&mut self, facts: &Facts) -> Result<Vec<ast::File>, Stopped> {
+        let mut texts = Vec::new();
+        match &self.session.script {
+            Script::File(path) => texts.push((path.display().to_string(), self.read(path)?)),
+            Script::Stdin => {
+                let mut text = String::new();
+                if let Err(error) = std::io::stdin().read_to_string(&mut text) {
+                    return self.fail(&format!("cannot read the script from standard input: {error}"));
+                }
+                texts.push(("<stdin>".to_owned(), text));
+            }
+            Script::Text(text) => texts.push(("<input>".to_owned(), text.clone())),
+            Script::Listing { pattern, .. } => {
+                texts.push(("<input>".to_owned(), format!("probe {pattern} {{}}")));
+            }
+        }
+        for text in &self.session.additional {
+            texts.push(("<input>".to_owned(), text.clone()));
+        }
+        let mut files = Vec::with_capacity(texts.len());
+        for (name, text) in texts {
+            let id = self.sources.add(name, text, None);
+            let file = syntax::parse(
+                &mut self.sources,
+                id,
+                &mut self.ids,
+                facts,
+                &Macros::default(),
+                &mut self.sink,
+            );
+            files.push(file);
+        }
+        if files.iter().all(|file| file.items.is_empty()) && !self.sink.has_errors() {
+            let place = Span::new(files[0].id, 0, 0);
+            self.sink.push(Diagnostic::error(Code::NoProbes, place, "the script is empty"));
+        }
+        Ok(files)
+    }
+
+    /// Pass 2: names, probe points, types.
+    fn pass_2(&mut self, files: Vec<ast::File>, facts: &Facts) -> Result<Program, Stopped> {
+        let mut library = Library::embedded();
+        for dir in &self.session.tapset_dirs {
+            if let Err(why) = library.add_directory(&self.world, dir) {
+                return self.fail(&format!("-I {}: {why}", dir.display()));
+            }
+        }
+        let families = families::all(&self.world);
+        let input = sema::Input {
+            library: &mut library,
+            families: &families.families,
+            globals_scope: &*families.functions,
+            facts,
+            settings: &self.session.globals,
+            guru: self.session.guru,
+        };
+        Ok(sema::elaborate(files, input, &mut self.sources, &mut self.ids, &mut self.sink))
+    }
+
+    /// Pass 3: typed trees to IR.
+    fn pass_3(&mut self, program: &Program) -> Result<Lowered, Stopped> {
+        let lowered = lower(program, &self.session.limits, &self.sources, &mut self.sink);
+        if self.sink.has_errors() {
+            return Ok(lowered);
+        }
+        if let Err(violations) = verify::verify(&lowered.module) {
+            panic!(
+                "this is a bug: pass 3 made invalid IR (dump with -p3)\n{}",
+                verify::explain(&lowered.module, &violations)
+            );
+        }
+        Ok(lowered)
+    }
+
+    /// Pass 4: IR to eBPF.
+    fn pass_4(&mut self, lowered: &mut Lowered) -> Result<(Artifact, Option<Target>), Stopped> {
+        let (mut object, mut target) = (None, None);
+        if !lowered.manifest.programs.is_empty() {
+            let kprobes = lowered.manifest.programs.iter().any(|program| {
+                use tracer_common::manifest::ProgramKind::{Fentry, Fexit, Kprobe, Kretprobe};
+                matches!(program.kind, Kprobe | Kretprobe | Fentry | Fexit)
+            });
+            let found = match features::target(self.session.buffer, kprobes) {
+                Ok(found) => found,
+                Err(error) => return self.fail(&format!("cannot ask the kernel what it can do: {error}")),
+            };
+            match compile(&lowered.module, &mut lowered.manifest, &found) {
+                Ok(compiled) => object = Some(compiled),
+                Err(CodegenError::Unsupported { place, what }) => {
+                    let at = &lowered.module.places[place.index()];
+                    let span = Span { file: FileId(at.file), start: at.start, end: at.end };
+                    self.sink.push(
+                        Diagnostic::error(
+                            Code::Unsupported,
+                            span,
+                            format!("{what} is not supported in a kernel-domain handler yet"),
+                        )
+                        .hint("do it in a timer or end probe: those run in the user domain"),
+                    );
+                }
+                Err(CodegenError::Limit(what)) => return self.fail(&what),
+            }
+            target = Some(found);
+        }
+        let artifact = Artifact {
+            module: lowered.module.clone(),
+            manifest: lowered.manifest.clone(),
+            object,
+            sources: self.sources.clone(),
+        };
+        Ok((artifact, target))
+    }
+
+    /// Pass 5: the run.
+    fn pass_5(&mut self, artifact: &Artifact, target: Option<&Target>) -> Result<u8, Stopped> {
+        let (command, pid) = match &self.session.target {
+            session::Target::None => (None, None),
+            session::Target::Command(command) => (Some(command.clone()), None),
+            session::Target::Process(pid) => (None, Some(*pid)),
+        };
+        let options = run::Options {
+            command,
+            pid,
+            output: self.session.output.clone(),
+            timeout: self.session.timeout,
+            strict: self.session.strict,
+            verbose: self.session.verbose,
+        };
+        let start = Instant::now();
+        match run::run(artifact, target, &options) {
+            Ok(clean) => {
+                self.verbose(&format!("Pass 5: ran in {} ms", start.elapsed().as_millis()));
+                Ok(if clean { OK } else { FAILED })
+            }
+            Err(error) => {
+                self.message(&format!("error: {error}"));
+                Ok(FAILED)
+            }
+        }
+    }
+
+    /// Runs a pass, shows its diagnostics, and stops when it failed.
+    fn timed<T>(
+        &mut self,
+        number: u8,
+        verb: &str,
+        pass: impl FnOnce(&mut Self) -> Result<T, Stopped>,
+    ) -> Result<T, Stopped> {
+        let start = Instant::now();
+        let product = pass(self);
+        let elapsed = start.elapsed();
+        let style = Style { color: self.session.color };
+        let new = &self.sink.all()[self.shown..];
+        let visible: Vec<Diagnostic> = new
+            .iter()
+            .filter(|d| !(self.session.no_warnings && d.severity == crate::diagnostics::Severity::Warning))
+            .cloned()
+            .collect();
+        self.shown = self.sink.all().len();
+        for diagnostic in &visible {
+            self.message(render(&self.sources, diagnostic, style).trim_end());
+        }
+        let warnings_count = self.session.strict_warnings && !visible.is_empty();
+        if self.sink.has_errors() || warnings_count {
+            self.message(render_footer(&visible, number, style).trim_end());
+            return Err(Stopped);
+        }
+        let product = product?;
+        self.verbose(&format!("Pass {number}: {verb} in {:.1} ms", elapsed.as_secs_f64() * 1000.0));
+        Ok(product)
+    }
+
+    fn facts(&self) -> Facts {
+        let release = self.world.read_text(Path::new("/proc/sys/kernel/osrelease")).unwrap_or_default();
+        let release = release.trim().to_owned();
+        let end = release.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(release.len());
+        Facts {
+            args: self.session.args.clone(),
+            kernel_v: release[..end].trim_end_matches('.').to_owned(),
+            kernel_vr: release,
+            arch: std::env::consts::ARCH.to_owned(),
+            config: std::collections::BTreeMap::new(),
+            systemtap_v: "5.6".to_owned(),
+            runtime: "bpf".to_owned(),
+            guru_mode: self.session.guru,
+            privilege: "stapdev".to_owned(),
+        }
+    }
+
+    fn read(&mut self, path: &Path) -> Result<String, Stopped> {
+        match self.world.read_text(path) {
+            Ok(text) => Ok(text),
+            Err(error) => self.fail(&format!("cannot read {}: {error}", path.display())),
+        }
+    }
+
+    /// Writes a pass's product.
+    fn show(&self, text: &str) -> u8 {
+        // A reader that went away is not our failure.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        OK
+    }
+
+    fn fail<T>(&self, why: &str) -> Result<T, Stopped> {
+        self.message(&format!("error: {why}"));
+        Err(Stopped)
+    }
+
+    fn verbose(&self, line: &str) {
+        if self.session.verbose > 0 {
+            self.message(line);
+        }
+    }
+
+    fn message(&self, line: &str) {
+        // Nothing can be done about a standard error that is gone.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+}

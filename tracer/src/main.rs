@@ -1,2 +1,19 @@
-//! Entry point: parse arguments, call the driver, exit with its code.
-fn main() {}
+//! Entry point: parse the arguments, build the session, call the driver, exit with its status.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracer::cli::args::Typed;
+use tracer::driver;
+
+fn main() -> ExitCode {
+    match Typed::parse().session() {
+        Ok(session) => ExitCode::from(driver::drive(&session)),
+        Err(why) => {
+            // Nothing can be done about a standard error that is gone.
+            let _ = writeln!(std::io::stderr(), "error: {why}");
+            ExitCode::from(driver::FAILED)
+        }
+    }
+}

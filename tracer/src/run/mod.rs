@@ -1,8 +1,194 @@
 //! Pass 5: loads the programs, runs the handlers, prints.
 //!
-//! Rooms, in reading order: `value`, `globals`, `eval/` (user-domain IR), `output/` (all script output).
+//! Rooms, in reading order: `session` (handlers, errors, the end), `event_loop` (waiting), `kernel` (maps, programs,
+//! links, the ring), `attach` (the ladder), `records`, `ledger`, `value`, `globals` and `maps` (where globals live),
+//! `host`, `eval/` (user-domain IR), `output/` (all script output).
+//!
+//! **Not here:** compiling anything.
 
+pub mod attach;
 pub mod eval;
+pub mod event_loop;
 pub mod globals;
+pub mod host;
+pub mod kernel;
+pub mod ledger;
+pub mod maps;
 pub mod output;
+pub mod records;
+pub mod session;
 pub mod value;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracer_ebpf::target::Target;
+
+use crate::artifact::Artifact;
+use crate::sys::limits;
+use crate::sys::process::{Child, Waiter};
+use eval::Host as _;
+use globals::{Globals, MemoryGlobals};
+use host::RealHost;
+use kernel::Kernel;
+use maps::MapGlobals;
+use output::sink::Output;
+use session::Session;
+
+/// Why a session could not run.
+#[derive(Debug)]
+pub enum RunError {
+    /// This needs rights that we do not have.
+    Permission(&'static str),
+    /// A map could not be made or used.
+    Map(String, io::Error),
+    /// A probe could not be attached.
+    Attach(String, io::Error),
+    /// The verifier refused our code: a bug of ours, with all that helps to find it.
+    Rejected(String),
+    /// The command of `-c`, or the process of `-x`.
+    Target(String),
+    /// The output file.
+    Output(PathBuf, io::Error),
+    /// The event loop.
+    Runtime(io::Error),
+    /// A map as aya sees it.
+    Aya(String),
+    /// We broke our own rule.
+    Bug(&'static str),
+}
+
+impl RunError {
+    pub(crate) fn map(name: &str, error: io::Error) -> RunError {
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            return RunError::Permission("create BPF maps");
+        }
+        RunError::Map(name.to_owned(), error)
+    }
+
+    pub(crate) fn attach(what: &str, error: io::Error) -> RunError {
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            return RunError::Permission("attach probes");
+        }
+        RunError::Attach(what.to_owned(), error)
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Permission(what) => write!(
+                f,
+                "no permission to {what}: run as root, or with the capabilities CAP_BPF and CAP_PERFMON"
+            ),
+            RunError::Map(name, error) => write!(f, "cannot create the BPF map {name}: {error}"),
+            RunError::Attach(what, error) => write!(f, "cannot attach {what}: {error}"),
+            RunError::Rejected(report) => f.write_str(report),
+            RunError::Target(why) => f.write_str(why),
+            RunError::Output(path, error) => write!(f, "cannot write {}: {error}", path.display()),
+            RunError::Runtime(error) => write!(f, "the event loop failed: {error}"),
+            RunError::Aya(why) => write!(f, "the ring buffer cannot be read: {why}"),
+            RunError::Bug(what) => write!(f, "this is a bug: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// How to run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `-c`.
+    pub command: Option<String>,
+    /// `-x`.
+    pub pid: Option<u32>,
+    /// `-o`.
+    pub output: Option<PathBuf>,
+    /// `-T`.
+    pub timeout: Option<Duration>,
+    /// `--strict`.
+    pub strict: bool,
+    /// `-v`, counted.
+    pub verbose: u8,
+}
+
+/// Runs an artifact; whether all went well.
+pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> Result<bool, RunError> {
+    let sink = match &options.output {
+        Some(path) => Output::file(path).map_err(|error| RunError::Output(path.clone(), error))?,
+        None => Output::stdout(),
+    };
+    let mut host = RealHost::new(Box::new(sink));
+    let mut child = match &options.command {
+        Some(command) => Some(
+            Child::hold(command)
+                .map_err(|error| RunError::Target(format!("cannot start {command}: {error}")))?,
+        ),
+        None => None,
+    };
+    let pid = child.as_ref().map(Child::pid).or(options.pid);
+    let waiter = match pid {
+        Some(pid) => Some(
+            Waiter::new(pid)
+                .map_err(|error| RunError::Target(format!("no process {pid} to wait for: {error}")))?,
+        ),
+        None => None,
+    };
+    if let Some(pid) = pid {
+        host.set_target(pid);
+    }
+    let mut kernel = None;
+    let mut memory;
+    let mut mapped;
+    let globals: &mut dyn Globals = match (&artifact.object, target) {
+        (Some(_), Some(target)) => {
+            limits::raise_open_files();
+            limits::raise_locked_memory();
+            let (mut loaded, layout, maps) = Kernel::load(artifact, target)?;
+            if let Some(pid) = pid {
+                loaded.set_target(pid);
+            }
+            loaded.attach(&artifact.manifest, target, options.pid)?;
+            kernel = Some(loaded);
+            mapped = MapGlobals::new(&artifact.module, layout, maps)
+                .map_err(|error| RunError::map("of the globals", error))?;
+            &mut mapped
+        }
+        _ => {
+            memory = MemoryGlobals::new(&artifact.module);
+            &mut memory
+        }
+    };
+    let mut session = Session::new(artifact, globals, host);
+    session.begin();
+    if !session.is_over() {
+        if let Some(kernel) = &kernel {
+            kernel.arm();
+        }
+        session.host.sink().flush();
+        if let Some(child) = &mut child {
+            child
+                .release()
+                .map_err(|error| RunError::Target(format!("cannot start the command: {error}")))?;
+        }
+        event_loop::run(&mut session, &mut kernel, options.timeout, waiter)?;
+    }
+    if let Some(kernel) = &mut kernel {
+        kernel.stop();
+    }
+    session.end();
+    let mut clean = true;
+    if let Some(kernel) = &kernel {
+        for line in ledger::summary(kernel, &artifact.manifest) {
+            clean = false;
+            session.host.sink().message(&line);
+        }
+        if options.verbose > 0 {
+            let line = format!("hits: {}", ledger::hits(kernel, &artifact.manifest));
+            session.host.sink().message(&line);
+        }
+    }
+    Ok(!session.failed() && (clean || !options.strict))
+}

@@ -10,6 +10,7 @@ pub mod families;
 pub mod family;
 pub mod library;
 pub mod point;
+pub mod print;
 pub mod program;
 mod symbols;
 

@@ -144,7 +144,7 @@ impl<'e> Evaluator<'e> {
                 Ok(Flow::End(ended)) => return Ok(ended),
                 Err(error) => match data.catch {
                     Some(catch) => {
-                        frame.caught = error.text(module);
+                        frame.caught = error.message;
                         block = catch;
                     }
                     None => return Err(error),

@@ -2,11 +2,22 @@
 
 mod session;
 
-use crate::sema::family::Family;
+use std::rc::Rc;
 
-pub use session::Session;
+use crate::sema::family::{Family, TargetScope};
+use crate::world::World;
 
-/// Families that need nothing from the machine.
-pub fn session() -> Vec<Box<dyn Family>> {
-    vec![Box::new(Session)]
+pub use session::{NoTargets, Session};
+
+/// All families, in the order in which they are asked, and the scope of script functions.
+pub struct Families {
+    /// The families.
+    pub families: Vec<Box<dyn Family>>,
+    /// What target expressions mean in functions.
+    pub functions: Rc<dyn TargetScope>,
+}
+
+/// The families of a machine.
+pub fn all(_world: &dyn World) -> Families {
+    Families { families: vec![Box::new(Session)], functions: Rc::new(NoTargets) }
 }

@@ -17,7 +17,7 @@ use crate::syntax::ast::{LiteralValue, ProbePointComponent, TargetExpr};
 pub struct Session;
 
 /// Nothing is traced: no target variables.
-struct NoTargets;
+pub struct NoTargets;
 
 impl TargetScope for NoTargets {
     fn resolve(&self, _target: &TargetExpr, span: Span, _at_entry: bool) -> Result<Resolved, Diagnostic> {

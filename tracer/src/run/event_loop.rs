@@ -1,0 +1,166 @@
+//! Waiting: records, timers, signals, the traced command, the end of the time given.
+//!
+//! The only tokio code. One thread; what wakes it is one of [`Event`].
+
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tracer_common::ir::{FuncId, When};
+
+use crate::run::RunError;
+use crate::run::kernel::Kernel;
+use crate::run::session::Session;
+
+/// What can wake the session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The ring buffer has records.
+    Records,
+    /// A timer handler's turn.
+    Timer {
+        /// The handler.
+        function: FuncId,
+        /// Its site.
+        site: u32,
+    },
+    /// SIGINT, SIGTERM, SIGHUP.
+    Signal,
+    /// The command of `-c`, or the process of `-x`, ended.
+    TargetEnded,
+    /// `-T` ran out.
+    TimeOut,
+}
+
+/// How often a full check is made even when nothing wakes us: `exit()` whose record found the ring full, output that
+/// waits to be written.
+const BEAT: Duration = Duration::from_millis(200);
+
+/// Runs until the session is over.
+pub fn run(
+    session: &mut Session<'_>,
+    kernel: &mut Option<Kernel>,
+    timeout: Option<Duration>,
+    target: Option<crate::sys::process::Waiter>,
+) -> Result<(), RunError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
+    runtime.block_on(events(session, kernel, timeout, target))
+}
+
+async fn events(
+    session: &mut Session<'_>,
+    kernel: &mut Option<Kernel>,
+    timeout: Option<Duration>,
+    target: Option<crate::sys::process::Waiter>,
+) -> Result<(), RunError> {
+    let (send, mut receive) = mpsc::channel::<Event>(64);
+    for handler in &session.artifact.module.handlers {
+        if let When::Timer { period, randomize } = handler.when {
+            let event = Event::Timer { function: handler.function, site: handler.site };
+            tokio::spawn(timer(send.clone(), event, period, randomize));
+        }
+    }
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        let mut signals = signal(kind).map_err(RunError::Runtime)?;
+        let send = send.clone();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                if send.send(Event::Signal).await.is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    if let Some(timeout) = timeout {
+        let send = send.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(timeout).await;
+            // The receiver may be gone already: then nobody waits for this.
+            let _ = send.send(Event::TimeOut).await;
+        });
+    }
+    if let Some(target) = target {
+        let send = send.clone();
+        tokio::spawn(async move {
+            #[expect(deprecated, reason = "its successor is unsafe; the descriptor is owned")]
+            let ended = AsyncFd::new(target.into_fd());
+            if let Ok(ended) = ended {
+                let _ = ended.readable().await;
+            }
+            let _ = send.send(Event::TargetEnded).await;
+        });
+    }
+    let ring = match kernel {
+        Some(kernel) => Some(kernel.ring()?),
+        None => None,
+    };
+    let mut ring = ring;
+    let mut beat = interval_at(Instant::now() + BEAT, BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    while !session.is_over() {
+        let event = tokio::select! {
+            event = receive.recv() => event,
+            ready = readable(&mut ring) => { ready?; Some(Event::Records) }
+            _ = beat.tick() => None,
+        };
+        // Records that are there already came before whatever woke us.
+        if let Some(ring) = &mut ring {
+            ring.drain(|bytes| session.record(bytes));
+        }
+        if let Some(kernel) = kernel
+            && kernel.exit_requested()
+        {
+            session.host.exiting = true;
+        }
+        match event {
+            Some(Event::Timer { function, site }) if !session.is_over() => {
+                session.handler(function, &[], site)
+            }
+            Some(Event::Signal | Event::TargetEnded | Event::TimeOut) => session.host.exiting = true,
+            Some(Event::Timer { .. } | Event::Records) | None => {}
+        }
+        if !crate::run::eval::Host::sink(&mut session.host).flush() {
+            session.host.exiting = true;
+        }
+    }
+    if let Some(kernel) = kernel {
+        kernel.stop();
+    }
+    if let Some(ring) = &mut ring {
+        ring.drain(|bytes| session.record(bytes));
+    }
+    Ok(())
+}
+
+async fn readable(ring: &mut Option<crate::run::kernel::Ring>) -> Result<(), RunError> {
+    match ring {
+        Some(ring) => ring.readable().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sends an event in every period. Ticks that were missed while a handler ran are not made up.
+async fn timer(send: mpsc::Sender<Event>, event: Event, period: u64, randomize: u64) {
+    let period_time = Duration::from_nanos(period);
+    let mut ticks = interval_at(Instant::now() + period_time, period_time);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut state = crate::sys::clock::monotonic_ns() as u64 | 1;
+    loop {
+        if randomize == 0 {
+            ticks.tick().await;
+        } else {
+            // xorshift: the deviation needs to be uneven, not unpredictable.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let wait = (period + state % (2 * randomize + 1)).saturating_sub(randomize).max(1);
+            tokio::time::sleep(Duration::from_nanos(wait)).await;
+        }
+        if send.send(event).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The machine, as user-domain handlers see it.
+
+use std::os::unix::fs::MetadataExt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::run::eval::Host;
+use crate::run::output::sink::Sink;
+use crate::sys::clock;
+
+/// This process and its clocks.
+pub struct RealHost {
+    sink: Box<dyn Sink>,
+    target: i64,
+    /// `exit()` was called.
+    pub exiting: bool,
+}
+
+impl RealHost {
+    /// A host that prints to a sink.
+    pub fn new(sink: Box<dyn Sink>) -> RealHost {
+        RealHost { sink, target: 0, exiting: false }
+    }
+
+    /// Sets what `target()` says.
+    pub fn set_target(&mut self, pid: u32) {
+        self.target = i64::from(pid);
+    }
+}
+
+impl Host for RealHost {
+    fn pid(&mut self) -> i64 {
+        i64::from(std::process::id())
+    }
+
+    fn tid(&mut self) -> i64 {
+        i64::from(std::process::id())
+    }
+
+    fn uid(&mut self) -> i64 {
+        std::fs::metadata("/proc/self").map_or(0, |m| i64::from(m.uid()))
+    }
+
+    fn gid(&mut self) -> i64 {
+        std::fs::metadata("/proc/self").map_or(0, |m| i64::from(m.gid()))
+    }
+
+    fn execname(&mut self) -> Vec<u8> {
+        b"tracer".to_vec()
+    }
+
+    fn cpu(&mut self) -> i64 {
+        clock::current_cpu()
+    }
+
+    fn monotonic_ns(&mut self) -> i64 {
+        clock::monotonic_ns()
+    }
+
+    fn realtime_ns(&mut self) -> i64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
+    }
+
+    fn target(&mut self) -> i64 {
+        self.target
+    }
+
+    fn exit(&mut self) {
+        self.exiting = true;
+    }
+
+    fn sink(&mut self) -> &mut dyn Sink {
+        &mut *self.sink
+    }
+}

@@ -1,0 +1,280 @@
+//! The kernel side of a running session: maps, programs, links, the ring of records, the ledger.
+//!
+//! Programs come from the artifact's code; references to maps are filled in here. Everything the kernel gave is a
+//! descriptor of this process: when it ends, however it ends, the kernel takes all of it back.
+//!
+//! **Not here:** the choice between kinds of links (`attach`), what records mean (`session`).
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use aya::maps::{Map, MapData, RingBuf};
+use tokio::io::unix::AsyncFd;
+use tracer_common::ir::Module;
+use tracer_common::layout::Layout;
+use tracer_common::ledger::{self, Cell};
+use tracer_common::manifest::{Manifest, Program as Code, ProgramKind};
+use tracer_common::record;
+use tracer_ebpf::asm::Reference;
+use tracer_ebpf::codegen::{SCRATCH_POOL, SITES};
+use tracer_ebpf::object::RODATA;
+use tracer_ebpf::target::Target;
+
+use crate::artifact::Artifact;
+use crate::run::RunError;
+use crate::run::attach;
+use crate::sys::bpf::{AttachType, LoadRefused, ProgLoad, ProgType, Program, prog_load};
+use crate::sys::bpf_map::{BpfMap, Update};
+use crate::sys::clock;
+use crate::sys::link::Link;
+use crate::sys::map_view::MapView;
+
+/// The loaded kernel side.
+pub struct Kernel {
+    ledger: MapView,
+    records: Option<OwnedFd>,
+    /// One or, without attach cookies, one for each site, per program of the manifest.
+    programs: Vec<Vec<Program>>,
+    links: Vec<Link>,
+    /// Maps that programs use and nobody else looks at.
+    _others: Vec<BpfMap>,
+}
+
+/// Maps of globals, in the order of the layout.
+pub type GlobalMaps = Vec<BpfMap>;
+
+impl Kernel {
+    /// Creates the maps and loads the programs.
+    pub fn load(artifact: &Artifact, target: &Target) -> Result<(Kernel, Layout, GlobalMaps), RunError> {
+        let Some(object) = &artifact.object else {
+            return Err(RunError::Bug("there is no kernel side to load"));
+        };
+        let layout = Layout::new(&artifact.module);
+        let maps = object
+            .maps
+            .iter()
+            .map(|spec| BpfMap::create(spec).map_err(|error| RunError::map(&spec.name, error)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let index = |name: &str| object.maps.iter().position(|spec| spec.name == name);
+        let find = |name: &str| {
+            index(name).map(|n| &maps[n]).ok_or(RunError::Bug("a map that every object has is missing"))
+        };
+        if let Some(n) = index(RODATA) {
+            let write = maps[n].update(&[0; 4], &object.rodata, Update::Any);
+            write.map_err(|error| RunError::map(RODATA, error))?;
+        }
+        fill_sites(artifact, index(SITES).map(|n| &maps[n]))?;
+        if let Some(n) = index(SCRATCH_POOL) {
+            for slot in 0..object.pool {
+                maps[n].push(&slot.to_le_bytes()).map_err(|error| RunError::map(SCRATCH_POOL, error))?;
+            }
+        }
+        let ledger = MapView::new(find(ledger::MAP)?).map_err(|error| RunError::map(ledger::MAP, error))?;
+        // Armed only when everything is attached.
+        ledger.store(ledger::STATE as usize, 1);
+        let realtime = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |d| d.as_nanos() as i64);
+        ledger.store(ledger::REALTIME_OFFSET as usize, (realtime - clock::monotonic_ns()) as u64);
+        let records = find(record::MAP)?.duplicate().map_err(|error| RunError::map(record::MAP, error))?;
+        let mut programs = Vec::with_capacity(artifact.manifest.programs.len());
+        for (n, program) in artifact.manifest.programs.iter().enumerate() {
+            programs.push(load_program(artifact, program, n, &maps, target)?);
+        }
+        let mut globals = Vec::with_capacity(layout.maps.len());
+        let mut others = Vec::new();
+        for (spec, map) in object.maps.iter().zip(maps) {
+            if layout.maps.iter().any(|known| known.name == spec.name) {
+                globals.push(map);
+            } else {
+                others.push(map);
+            }
+        }
+        let kernel = Kernel { ledger, records: Some(records), programs, links: Vec::new(), _others: others };
+        Ok((kernel, layout, globals))
+    }
+
+    /// Sets what `target()` says in the kernel.
+    pub fn set_target(&self, pid: u32) {
+        self.ledger.store(ledger::TARGET as usize, u64::from(pid));
+    }
+
+    /// Attaches all programs. Nothing runs before [`Kernel::arm`].
+    pub fn attach(&mut self, manifest: &Manifest, target: &Target, pid: Option<u32>) -> Result<(), RunError> {
+        for (program, loaded) in manifest.programs.iter().zip(&self.programs) {
+            self.links.extend(attach::attach(program, loaded, &manifest.sites, target, pid)?);
+        }
+        Ok(())
+    }
+
+    /// Lets handlers run from now on.
+    pub fn arm(&self) {
+        self.ledger.store(ledger::STATE as usize, 0);
+    }
+
+    /// Whether a handler called `exit()`.
+    pub fn exit_requested(&self) -> bool {
+        self.ledger.load(ledger::STATE as usize) as u32 != 0
+    }
+
+    /// Stops all handlers, then detaches, in parallel: each link takes the kernel up to a tenth of a second.
+    pub fn stop(&mut self) {
+        self.ledger.store(ledger::STATE as usize, 1);
+        attach::detach(std::mem::take(&mut self.links));
+    }
+
+    /// The ring of records; once.
+    pub fn ring(&mut self) -> Result<Ring, RunError> {
+        let fd = self.records.take().ok_or(RunError::Bug("the ring was taken already"))?;
+        let map = MapData::from_fd(fd).map_err(|error| RunError::Aya(error.to_string()))?;
+        let ring = RingBuf::try_from(Map::RingBuf(map)).map_err(|error| RunError::Aya(error.to_string()))?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; the ring owns its descriptor for as long as it lives"
+        )]
+        let ring = AsyncFd::new(ring).map_err(RunError::Runtime)?;
+        Ok(Ring(ring))
+    }
+
+    /// A counter of a program.
+    pub fn counter(&self, program: u32, cell: Cell) -> u64 {
+        self.ledger.load(ledger::offset(program, cell) as usize)
+    }
+}
+
+/// The ring of records, woken by the kernel.
+pub struct Ring(AsyncFd<RingBuf<MapData>>);
+
+impl Ring {
+    /// Waits until there may be records.
+    pub async fn readable(&mut self) -> Result<(), RunError> {
+        let mut guard = self.0.readable_mut().await.map_err(RunError::Runtime)?;
+        guard.clear_ready();
+        Ok(())
+    }
+
+    /// Takes all records, in order.
+    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) {
+        while let Some(item) = self.0.get_mut().next() {
+            each(&item);
+        }
+    }
+}
+
+/// Writes the texts of all sites that kernel code looks up.
+fn fill_sites(artifact: &Artifact, map: Option<&BpfMap>) -> Result<(), RunError> {
+    let (Some(map), Some(object)) = (map, &artifact.object) else { return Ok(()) };
+    let texts = &object.site_texts;
+    for (n, site) in artifact.manifest.sites.iter().enumerate() {
+        let mut row = vec![0; texts.row as usize];
+        for (fact, offset, capacity) in &texts.fields {
+            let text = site.fact(*fact).as_bytes();
+            let length = text.len().min(usize::from(*capacity) - 1);
+            row[*offset as usize..*offset as usize + length].copy_from_slice(&text[..length]);
+        }
+        let key = (n as u32).to_le_bytes();
+        map.update(&key, &row, Update::Any).map_err(|error| RunError::map(SITES, error))?;
+    }
+    Ok(())
+}
+
+/// Loads a program; a copy for each site where the site's number is part of the code.
+fn load_program(
+    artifact: &Artifact,
+    program: &Code,
+    number: usize,
+    maps: &[BpfMap],
+    target: &Target,
+) -> Result<Vec<Program>, RunError> {
+    let Some(object) = &artifact.object else { return Ok(Vec::new()) };
+    let code = &object.programs[number];
+    let mut bytes = code.bytes();
+    for (slot, reference) in &code.references {
+        let at = slot * 8 + 4;
+        if let Reference::Map(map) | Reference::MapValue(map) = reference {
+            use std::os::fd::AsRawFd;
+            let fd = maps[*map as usize].as_fd().as_raw_fd();
+            bytes[at..at + 4].copy_from_slice(&fd.to_le_bytes());
+        }
+    }
+    let load = |bytes: &[u8]| {
+        prog_load(&ProgLoad {
+            name: &program.name,
+            prog_type: match program.kind {
+                ProgramKind::RawTracepoint => ProgType::RawTracepoint,
+                ProgramKind::Fentry | ProgramKind::Fexit => ProgType::Tracing,
+                ProgramKind::PerfEvent => ProgType::PerfEvent,
+                ProgramKind::Uprobe
+                | ProgramKind::Uretprobe
+                | ProgramKind::Kprobe
+                | ProgramKind::Kretprobe => ProgType::Kprobe,
+            },
+            attach_type: attach_type(program.kind, target),
+            attach_btf_id: None,
+            sleepable: false,
+            insns: bytes,
+            license: c"GPL",
+            lines: None,
+        })
+        .map_err(|refused| explain(artifact, program, number, &refused))
+    };
+    if program.site_patches.is_empty() {
+        return Ok(vec![load(&bytes)?]);
+    }
+    program
+        .sites
+        .iter()
+        .map(|site| {
+            for slot in &program.site_patches {
+                let at = *slot as usize * 8 + 4;
+                bytes[at..at + 4].copy_from_slice(&site.to_le_bytes());
+            }
+            load(&bytes)
+        })
+        .collect()
+}
+
+fn attach_type(kind: ProgramKind, target: &Target) -> AttachType {
+    match kind {
+        ProgramKind::Uprobe | ProgramKind::Uretprobe if target.features.uprobe_multi => {
+            AttachType::UprobeMulti
+        }
+        ProgramKind::Kprobe | ProgramKind::Kretprobe if target.features.kprobe_multi => {
+            AttachType::KprobeMulti
+        }
+        _ => AttachType::None,
+    }
+}
+
+/// A refused program: no permission, or a bug of ours, shown with the script's line, the code and the verifier's words.
+fn explain(artifact: &Artifact, program: &Code, number: usize, refused: &LoadRefused) -> RunError {
+    if refused.error.kind() == std::io::ErrorKind::PermissionDenied && refused.log.is_empty() {
+        return RunError::Permission("load programs");
+    }
+    let Some(object) = &artifact.object else { return RunError::Bug("a program without code") };
+    let module: &Module = &artifact.module;
+    let code = &object.programs[number];
+    // The log's last instruction is where the verifier gave up.
+    let at = refused.log.lines().rev().find_map(|line| {
+        let (slot, _) = line.split_once(':')?;
+        slot.trim().parse::<usize>().ok()
+    });
+    let place = at
+        .and_then(|at| code.insns.iter().position(|(slot, _)| *slot == at))
+        .and_then(|n| code.origins.get(n))
+        .and_then(|origin| origin.place)
+        .and_then(|place| module.places.get(place.index()))
+        .map_or(String::from("an unknown place"), |place| place.text.clone());
+    let near = at.unwrap_or(0);
+    let listing: String = code
+        .insns
+        .iter()
+        .filter(|(slot, _)| slot + 12 > near && *slot < near + 4)
+        .map(|(slot, insn)| format!("  {slot:5}: {}\n", tracer_ebpf::isa::Text(insn)))
+        .collect();
+    let tail: Vec<&str> = refused.log.lines().rev().take(12).collect();
+    let log: String = tail.into_iter().rev().map(|line| format!("  {line}\n")).collect();
+    RunError::Rejected(format!(
+        "this is a bug of tracer: the kernel's verifier refused the code for {place} ({}, {})\ncode:\n{listing}verifier:\n{log}",
+        program.name, refused.error
+    ))
+}

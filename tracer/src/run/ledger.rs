@@ -1,0 +1,40 @@
+//! The summary of the ledger: what was skipped, lost, cut or refused, per probe.
+
+use tracer_common::ledger::{Cell, NAMES};
+use tracer_common::manifest::Manifest;
+
+use crate::run::kernel::Kernel;
+
+/// Lines for standard error; empty when every hit ran and every record arrived.
+pub fn summary(kernel: &Kernel, manifest: &Manifest) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (n, program) in manifest.programs.iter().enumerate() {
+        let hits = kernel.counter(n as u32, Cell::Hits);
+        let told: Vec<String> = NAMES
+            .iter()
+            .filter(|(cell, _)| *cell != Cell::Hits)
+            .filter_map(|(cell, name)| {
+                let count = kernel.counter(n as u32, *cell);
+                (count > 0).then(|| format!("{count} {name}"))
+            })
+            .collect();
+        if told.is_empty() {
+            continue;
+        }
+        let probe = match program.sites.as_slice() {
+            [site] => manifest.sites[*site as usize].probe_point.clone(),
+            sites => format!(
+                "{} and {} more",
+                sites.first().map_or("", |site| &manifest.sites[*site as usize].probe_point),
+                sites.len().saturating_sub(1)
+            ),
+        };
+        lines.push(format!("WARNING: {probe}: {hits} hits, {}", told.join(", ")));
+    }
+    lines
+}
+
+/// Hits of all programs, for `-t`.
+pub fn hits(kernel: &Kernel, manifest: &Manifest) -> u64 {
+    (0..manifest.programs.len() as u32).map(|n| kernel.counter(n, Cell::Hits)).sum()
+}

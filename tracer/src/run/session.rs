@@ -1,0 +1,154 @@
+//! One running session: handlers in order, errors, the end.
+//!
+//! States, in order: *begun* (begin handlers ran), *attached*, *draining* (records and timers), *detached*, *ended*
+//! (end or error handlers ran, globals printed). `exit()` in a begin handler skips what is left of the begin
+//! handlers and all in between.
+//!
+//! **Not here:** what the kernel side is (`kernel`), waiting for events (`event_loop`).
+
+use tracer_common::ir::{FuncId, When};
+use tracer_common::record::ErrorKind;
+
+use crate::artifact::Artifact;
+use crate::run::eval::{Evaluator, Host, RuntimeError, kernel_error};
+use crate::run::globals::Globals;
+use crate::run::host::RealHost;
+use crate::run::output::at_end::globals_at_end;
+use crate::run::records::{self, Record};
+use crate::run::value::Value;
+
+/// Handlers, globals and counters of a running script.
+pub struct Session<'a> {
+    /// What runs.
+    pub artifact: &'a Artifact,
+    /// The globals.
+    pub globals: &'a mut dyn Globals,
+    /// The machine.
+    pub host: RealHost,
+    /// Handler errors so far.
+    pub errors: u64,
+    /// Records that made no sense: a bug of ours, said once.
+    malformed: u64,
+}
+
+/// When a handler's turn comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Begin,
+    End,
+    Error,
+}
+
+impl<'a> Session<'a> {
+    /// A session that has not begun.
+    pub fn new(artifact: &'a Artifact, globals: &'a mut dyn Globals, host: RealHost) -> Session<'a> {
+        Session { artifact, globals, host, errors: 0, malformed: 0 }
+    }
+
+    /// Whether the session must end: `exit()`, or more errors than MAXERRORS.
+    pub fn is_over(&self) -> bool {
+        self.host.exiting || self.failed()
+    }
+
+    /// Whether it ended by errors.
+    pub fn failed(&self) -> bool {
+        self.errors > u64::from(self.artifact.module.limits.errors)
+    }
+
+    /// Runs the begin handlers.
+    pub fn begin(&mut self) {
+        for (function, site) in self.handlers(Moment::Begin) {
+            if self.is_over() {
+                break;
+            }
+            self.handler(function, &[], site);
+        }
+    }
+
+    /// Runs end or error handlers, and prints what is to be printed at the end.
+    pub fn end(&mut self) {
+        let moment = if self.failed() { Moment::Error } else { Moment::End };
+        for (function, site) in self.handlers(moment) {
+            self.handler(function, &[], site);
+        }
+        match globals_at_end(&self.artifact.module, self.globals) {
+            Ok(text) => self.host.sink().print(&text),
+            Err(error) => self.host.sink().message(&format!("ERROR: {error}")),
+        }
+        if self.errors > 0 {
+            let line = format!("WARNING: Number of errors: {}, skipped probes: 0", self.errors);
+            self.host.sink().message(&line);
+        }
+        self.host.sink().flush();
+    }
+
+    fn handlers(&self, moment: Moment) -> Vec<(FuncId, u32)> {
+        let mut found: Vec<(i64, FuncId, u32)> = self
+            .artifact
+            .module
+            .handlers
+            .iter()
+            .filter_map(|handler| {
+                let order = match (handler.when, moment) {
+                    (When::Begin(n), Moment::Begin)
+                    | (When::End(n), Moment::End)
+                    | (When::Error(n), Moment::Error) => n,
+                    _ => return None,
+                };
+                Some((order, handler.function, handler.site))
+            })
+            .collect();
+        found.sort_by_key(|(order, _, _)| *order);
+        found.into_iter().map(|(_, function, site)| (function, site)).collect()
+    }
+
+    /// Runs one handler or continuation at a site.
+    pub fn handler(&mut self, function: FuncId, args: &[Value], site: u32) {
+        let artifact = self.artifact;
+        let result =
+            Evaluator::new(&artifact.module, &artifact.manifest.sites, self.globals, &mut self.host, site)
+                .run(function, args);
+        if let Err(error) = result {
+            self.report(&error, site);
+        }
+    }
+
+    fn report(&mut self, error: &RuntimeError, site: u32) {
+        self.errors += 1;
+        let probe = self
+            .artifact
+            .manifest
+            .sites
+            .get(site as usize)
+            .map_or(String::new(), |site| format!(" in probe {}", site.probe_point));
+        let line = format!("ERROR: {}{probe}", error.text(&self.artifact.module));
+        self.host.sink().message(&line);
+    }
+
+    /// Handles a record of the ring buffer.
+    pub fn record(&mut self, bytes: &[u8]) {
+        match records::decode(&self.artifact.module, bytes) {
+            Some(Record::Exit) => self.host.exiting = true,
+            Some(Record::Error { site, place, kind, argument, message }) => {
+                let message = match kind {
+                    ErrorKind::Message => String::from_utf8_lossy(&message).into_owned(),
+                    kind => kernel_error(&self.artifact.module, kind, argument),
+                };
+                let place = (kind != ErrorKind::Message).then_some(tracer_common::ir::PlaceId(place));
+                self.report(&RuntimeError { message, place }, site);
+            }
+            Some(Record::Values { record, site, values }) => {
+                let continuation = self.artifact.module.records[record as usize].continuation;
+                self.handler(continuation, &values, site);
+            }
+            None => {
+                self.malformed += 1;
+                if self.malformed == 1 {
+                    self.host
+                        .sink()
+                        .message("WARNING: this is a bug: a record of the kernel side is malformed");
+                }
+            }
+        }
+    }
+}

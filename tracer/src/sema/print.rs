@@ -1,0 +1,56 @@
+//! The product of pass 2 as text: `-p2`.
+
+use std::fmt::Write as _;
+
+use crate::sema::program::{GlobalTy, Program, Ty};
+
+/// Globals with their types, functions with theirs, probes with their sites and locals.
+pub fn print(program: &Program) -> String {
+    let mut out = String::new();
+    let word = |ty: &Ty| match ty {
+        Ty::Long => "long",
+        Ty::Str => "string",
+    };
+    // Writing to a string cannot fail.
+    if !program.globals.is_empty() {
+        out.push_str("# globals\n");
+    }
+    for global in &program.globals {
+        let ty = match &global.ty {
+            GlobalTy::Value(ty) => word(ty),
+            GlobalTy::Stats(_) => "stats",
+        };
+        let keys: Vec<&str> = global.keys.iter().map(word).collect();
+        let keys = if keys.is_empty() { String::new() } else { format!(" [{}]", keys.join(", ")) };
+        let _ = writeln!(out, "{}:{ty}{keys}", global.name);
+    }
+    if !program.functions.is_empty() {
+        out.push_str("# functions\n");
+    }
+    for function in &program.functions {
+        let params: Vec<String> = function.locals[..function.params]
+            .iter()
+            .map(|p| format!("{}:{}", p.name, word(&p.ty)))
+            .collect();
+        let result = function.result.as_ref().map_or("unknown", word);
+        let _ = writeln!(out, "{}:{result} ({})", function.name, params.join(", "));
+    }
+    out.push_str("# probes\n");
+    for probe in &program.probes {
+        for site in &probe.sites {
+            let site = &program.sites[*site as usize];
+            let _ = write!(out, "{}", site.probe_point);
+            if site.alias != site.probe_point && !site.alias.is_empty() {
+                let _ = write!(out, " /* <- {} */", site.alias);
+            }
+            out.push('\n');
+        }
+        if !probe.locals.is_empty() {
+            out.push_str("  # locals\n");
+            for local in &probe.locals {
+                let _ = writeln!(out, "  {}:{}", local.name, word(&local.ty));
+            }
+        }
+    }
+    out
+}

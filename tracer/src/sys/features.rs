@@ -1,0 +1,113 @@
+//! What this kernel can do, found by trying.
+//!
+//! Each question costs one small system call or two; nothing is asked twice in a session, and nothing by version.
+//!
+//! **Not here:** what follows from the answers (`tracer_ebpf::codegen`, `run::attach`).
+
+use std::io;
+use std::path::Path;
+
+use tracer_ebpf::isa::{AluOp, AtomicOp, Helper, Insn, Reg, Size, Src, encode};
+use tracer_ebpf::target::{Arch, Features, Target};
+
+use super::bpf::{AttachType, ProgLoad, ProgType, Program, prog_load_quietly};
+use super::link::{UserPlaces, kprobe_multi, uprobe_multi};
+use super::process::{page_size, possible_cpus};
+
+/// Scratch slots for each CPU.
+const SCRATCH_SLOTS: u32 = 4;
+
+/// Asks the running kernel. `kprobes`: whether the script has kernel probes, whose questions cost more.
+pub fn target(ring_size: u32, kprobes: bool) -> io::Result<Target> {
+    let mut features = Features::NONE;
+    let zero = Insn::Alu { op: AluOp::Mov, wide: true, dst: Reg::R0, src: Src::Imm(0) };
+    let call = |helper| [Insn::Call { helper }, zero, Insn::Exit];
+    features.ringbuf = true;
+    features.probe_read_kernel = true;
+    features.attach_cookie = loads(ProgType::Kprobe, &call(Helper::GetAttachCookie));
+    if features.attach_cookie {
+        features.get_func_ip = true;
+        features.attach_cookie_raw_tracepoint =
+            loads(ProgType::RawTracepoint, &call(Helper::GetAttachCookie));
+    }
+    features.atomics_fetch = features.attach_cookie
+        || loads(
+            ProgType::Kprobe,
+            &[
+                Insn::Store { size: Size::Dw, base: Reg::FRAME, off: -8, src: Src::Imm(0) },
+                zero,
+                Insn::Atomic {
+                    op: AtomicOp::Xchg,
+                    fetch: true,
+                    wide: true,
+                    base: Reg::FRAME,
+                    off: -8,
+                    src: Reg::R0,
+                },
+                zero,
+                Insn::Exit,
+            ],
+        );
+    features.isa_v4 = features.attach_cookie
+        && loads(
+            ProgType::Kprobe,
+            &[zero, Insn::MovSx { wide: true, bits: 8, dst: Reg::R0, src: Reg::R0 }, zero, Insn::Exit],
+        );
+    features.uprobe_multi = features.isa_v4 && has_uprobe_multi();
+    if kprobes {
+        features.kprobe = Path::new("/sys/bus/event_source/devices/kprobe/type").exists();
+        features.kprobe_multi = features.kprobe && features.attach_cookie && has_kprobe_multi();
+    }
+    Ok(Target {
+        arch: Arch::X86_64,
+        features,
+        cpus: possible_cpus()?,
+        page_size: page_size() as u32,
+        ring_size,
+        scratch_slots: SCRATCH_SLOTS,
+    })
+}
+
+fn try_load(prog_type: ProgType, attach_type: AttachType, insns: &[Insn]) -> io::Result<Program> {
+    let mut bytes = Vec::with_capacity(insns.len() * 8);
+    for insn in insns {
+        encode(insn, &mut bytes);
+    }
+    prog_load_quietly(&ProgLoad {
+        name: "feature",
+        prog_type,
+        attach_type,
+        attach_btf_id: None,
+        sleepable: false,
+        insns: &bytes,
+        license: c"GPL",
+        lines: None,
+    })
+}
+
+fn loads(prog_type: ProgType, insns: &[Insn]) -> bool {
+    try_load(prog_type, AttachType::None, insns).is_ok()
+}
+
+fn nothing() -> [Insn; 2] {
+    [Insn::Alu { op: AluOp::Mov, wide: true, dst: Reg::R0, src: Src::Imm(0) }, Insn::Exit]
+}
+
+/// A kernel that knows the link looks at the path, and finds a directory: `EBADF`.
+fn has_uprobe_multi() -> bool {
+    let Ok(program) = try_load(ProgType::Kprobe, AttachType::UprobeMulti, &nothing()) else { return false };
+    let places = UserPlaces { path: "/".into(), offsets: vec![0], ..UserPlaces::default() };
+    match uprobe_multi(&program, &places, false, None) {
+        Ok(_) => true,
+        Err(error) => error.raw_os_error() == Some(libc::EBADF),
+    }
+}
+
+/// A kernel that knows the link looks for the function, and finds none.
+fn has_kprobe_multi() -> bool {
+    let Ok(program) = try_load(ProgType::Kprobe, AttachType::KprobeMulti, &nothing()) else { return false };
+    match kprobe_multi(&program, &["no such function".into()], &[0], false) {
+        Ok(_) => true,
+        Err(error) => !matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)),
+    }
+}

@@ -1,0 +1,109 @@
+//! Perf events that programs are attached to: single kprobes and uprobes, clock ticks.
+//!
+//! The PMU types of probes are read from sysfs, so tracefs need not be mounted. Minimum kernel: 4.17 for probe PMUs,
+//! 4.20 for reference counters.
+//!
+//! **Not here:** attaching the program (`link`).
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::syscall::{Attr, Syscall, call, call_fd};
+use super::uapi::perf;
+
+/// An opened event.
+#[derive(Debug)]
+pub struct PerfEvent(OwnedFd);
+
+impl AsFd for PerfEvent {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The dynamic type number of a PMU.
+pub(super) fn pmu_type(name: &str) -> io::Result<u32> {
+    let text = fs::read_to_string(format!("/sys/bus/event_source/devices/{name}/type"))?;
+    text.trim().parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// A place in a user-space file; `pid` limits it to one process.
+pub fn uprobe(
+    path: &str,
+    offset: u64,
+    semaphore: u64,
+    is_return: bool,
+    pid: Option<u32>,
+) -> io::Result<PerfEvent> {
+    let path = CString::new(path)?;
+    let config = u64::from(is_return) | semaphore << perf::UPROBE_REF_CTR_SHIFT;
+    let mut attr = Attr::new()
+        .u32(perf::TYPE, pmu_type("uprobe")?)
+        .u32(perf::SIZE, perf::ATTR_SIZE)
+        .u64(perf::CONFIG, config)
+        .u64(perf::SAMPLE_PERIOD, 1)
+        .u32(perf::WAKEUP_EVENTS, 1)
+        .c_str(perf::CONFIG1, &path)
+        .u64(perf::CONFIG2, offset);
+    let (pid, cpu) = match pid {
+        Some(pid) => (pid as i32, -1),
+        None => (-1, 0),
+    };
+    call_fd(Syscall::PerfEventOpen { attr: &mut attr, pid, cpu }).map(PerfEvent)
+}
+
+/// A place in the kernel.
+pub fn kprobe(symbol: &str, offset: u64, is_return: bool) -> io::Result<PerfEvent> {
+    let symbol = CString::new(symbol)?;
+    let mut attr = Attr::new()
+        .u32(perf::TYPE, pmu_type("kprobe")?)
+        .u32(perf::SIZE, perf::ATTR_SIZE)
+        .u64(perf::CONFIG, u64::from(is_return))
+        .u64(perf::SAMPLE_PERIOD, 1)
+        .u32(perf::WAKEUP_EVENTS, 1)
+        .c_str(perf::CONFIG1, &symbol)
+        .u64(perf::CONFIG2, offset);
+    call_fd(Syscall::PerfEventOpen { attr: &mut attr, pid: -1, cpu: 0 }).map(PerfEvent)
+}
+
+/// A software clock tick on one CPU.
+pub fn cpu_clock(frequency: u64, cpu: u32) -> io::Result<PerfEvent> {
+    let mut attr = Attr::new()
+        .u32(perf::TYPE, perf::PERF_TYPE_SOFTWARE)
+        .u32(perf::SIZE, perf::ATTR_SIZE)
+        .u64(perf::CONFIG, perf::PERF_COUNT_SW_CPU_CLOCK)
+        .u64(perf::SAMPLE_PERIOD, frequency)
+        .u64(perf::FLAGS, perf::FREQ);
+    call_fd(Syscall::PerfEventOpen { attr: &mut attr, pid: -1, cpu: cpu as i32 }).map(PerfEvent)
+}
+
+impl PerfEvent {
+    /// Attaches a program without a link and enables the event: kernels before 5.15.
+    pub fn set_program(&self, program: BorrowedFd<'_>) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        let argument = program.as_raw_fd() as u64;
+        call(Syscall::PerfEventIoctl {
+            event: self.as_fd(),
+            request: perf::PERF_EVENT_IOC_SET_BPF,
+            argument,
+        })?;
+        call(Syscall::PerfEventIoctl {
+            event: self.as_fd(),
+            request: perf::PERF_EVENT_IOC_ENABLE,
+            argument: 0,
+        })?;
+        Ok(())
+    }
+
+    /// Enables the event.
+    pub fn enable(&self) -> io::Result<()> {
+        call(Syscall::PerfEventIoctl {
+            event: self.as_fd(),
+            request: perf::PERF_EVENT_IOC_ENABLE,
+            argument: 0,
+        })?;
+        Ok(())
+    }
+}
