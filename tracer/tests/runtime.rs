@@ -23,7 +23,7 @@ macro_rules! folders {
     };
 }
 
-folders! { domain }
+folders! { cli diagnostic domain kernel mark nest output user }
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runtime");
 

@@ -24,6 +24,8 @@ pub struct Case {
     pub args: String,
     /// Arguments after the script, as shell words.
     pub script_args: String,
+    /// Shell words before tracer: what runs it.
+    pub under: String,
     /// Everything after `tracer`, instead of options, script and arguments.
     pub command: Option<String>,
     /// A fixture and its arguments: the command of `-c`.
@@ -40,8 +42,10 @@ pub struct Case {
     pub exit: i32,
     /// Standard output.
     pub expect: Vec<Expect>,
-    /// Lines that standard error must have, in this order. When there are none, it must be empty.
+    /// Lines that standard error must have, in this order.
     pub expect_stderr: Vec<Pattern>,
+    /// Standard error may have other lines. Without any expectation it must be empty.
+    pub other_stderr: bool,
     /// Standard output may come in any order.
     pub unordered: bool,
 }
@@ -89,6 +93,7 @@ impl Case {
             requires: Vec::new(),
             args: String::new(),
             script_args: String::new(),
+            under: String::new(),
             command: None,
             target: None,
             before: String::new(),
@@ -98,6 +103,7 @@ impl Case {
             exit: 0,
             expect: Vec::new(),
             expect_stderr: Vec::new(),
+            other_stderr: false,
             unordered: false,
         }
     }
@@ -122,6 +128,7 @@ impl Case {
             "requires" => self.requires.extend(value.split_whitespace().map(str::to_owned)),
             "args" => value.clone_into(&mut self.args),
             "script-args" => value.clone_into(&mut self.script_args),
+            "under" => value.clone_into(&mut self.under),
             "command" => self.command = Some(value.to_owned()),
             "target" => self.target = Some(value.to_owned()),
             "before" => add(&mut self.before),
@@ -132,6 +139,7 @@ impl Case {
             "expect" if value == "..." => self.expect.push(Expect::Anything),
             "expect" => self.expect.push(Expect::Line(Pattern::parse(value)?)),
             "expect-from-target" => self.expect.push(Expect::FromTarget),
+            "expect-stderr" if value == "..." => self.other_stderr = true,
             "expect-stderr" => self.expect_stderr.push(Pattern::parse(value)?),
             "unordered" => self.unordered = true,
             other => return Err(format!("unknown directive {other}")),

@@ -137,6 +137,8 @@ impl Fixture {
         std::fs::write(&source, &text).map_err(io)?;
         let built = work.join(self.name);
         let mut gcc = Command::new("gcc");
+        // Debug information names the same folder wherever the checkout is.
+        gcc.arg(format!("-ffile-prefix-map={}=/src", work.display()));
         gcc.args(self.flags).args(["-Wall", "-Werror", "-o"]).arg(&built).arg(&source);
         command::output(&mut gcc)?;
         if self.stripped {

@@ -44,7 +44,7 @@ pub fn shell(case: &Case, site: &Site<'_>) -> String {
         }
     }
     add(case.before.clone());
-    let mut command = format!("\"$PROGRAM\" {}", case.args);
+    let mut command = format!("{} \"$PROGRAM\" {}", case.under, case.args);
     if let Some(target) = &case.target {
         let target = format!("{}/{target}", site.fixtures.display());
         let _ = write!(command, " -c {}", quote(Path::new(&target)));
