@@ -19,7 +19,7 @@ struct Door {
     allowed: &'static [&'static str],
 }
 
-const ALL: &[&str] = &["tracer/", "tracer-ebpf/", "tracer-common/"];
+const ALL: &[&str] = &["tracer/src/", "tracer-ebpf/src/", "tracer-common/src/"];
 const TRACER: &[&str] = &["tracer/src/"];
 const NOBODY: &[&str] = &[];
 const RUN: &[&str] = &["tracer/src/run/", "tracer/src/artifact"];
@@ -32,11 +32,10 @@ const DOORS: &[Door] = &[
     Door { word: "clap::", inside: ALL, allowed: &["tracer/src/cli/"] },
     Door { word: "gimli::", inside: ALL, allowed: &["tracer/src/debuginfo/"] },
     Door { word: "libc::", inside: ALL, allowed: &["tracer/src/sys/"] },
-    Door { word: "object::read", inside: ALL, allowed: &["tracer/src/debuginfo/", "tracer/src/artifact"] },
     Door {
-        word: "object::write",
+        word: "use object::",
         inside: ALL,
-        allowed: &["tracer-ebpf/src/object/", "tracer-ebpf/src/object.rs", "tracer/src/artifact"],
+        allowed: &["tracer/src/debuginfo/", "tracer/src/artifact", "tracer-ebpf/src/object"],
     },
     Door { word: "tokio::", inside: ALL, allowed: &["tracer/src/run/"] },
     // Input, output and unsafe code.
@@ -141,7 +140,8 @@ fn check(path: &str, text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut add = |line: usize, what: &str| wrong.push(format!("{path}:{}: {what}", line + 1));
     for (at, line) in text.lines().enumerate() {
-        if line.ends_with([' ', '\t']) {
+        // Cases of the language's own blanks and goldens are as they must be.
+        if line.ends_with([' ', '\t']) && !path.contains("/suite/") {
             add(at, "blank at the end of the line");
         }
         // Written in two halves: this file must pass as well.
