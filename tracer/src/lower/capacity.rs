@@ -240,7 +240,8 @@ impl Capacities {
             ExprKind::Assign { place, value } | ExprKind::Append { place, value } => {
                 let mut capacity = if value.ty == Ty::Str { self.of(owner, value) } else { 0 };
                 if matches!(expr.kind, ExprKind::Append { .. }) {
-                    capacity += self.of_place(owner, place).saturating_sub(1);
+                    // Clipped here too, or what is appended to in a loop would grow for ever.
+                    capacity = (capacity + self.of_place(owner, place).saturating_sub(1)).min(self.max);
                 }
                 self.pass_place(owner, place, capacity);
             }

@@ -71,6 +71,7 @@ impl Kernel {
         let ledger = MapView::new(find(ledger::MAP)?).map_err(|error| RunError::map(ledger::MAP, error))?;
         // Armed only when everything is attached.
         ledger.store(ledger::STATE as usize, 1);
+        #[expect(clippy::disallowed_methods, reason = "the offset between the clocks that scripts ask for")]
         let realtime = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |d| d.as_nanos() as i64);
