@@ -134,7 +134,7 @@ impl Driver<'_> {
                 return self.fail(&format!("-I {}: {why}", dir.display()));
             }
         }
-        let families = families::all(&self.world);
+        let families = families::all(&SystemWorld);
         let input = sema::Input {
             library: &mut library,
             families: &families.families,

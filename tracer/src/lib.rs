@@ -19,6 +19,7 @@ pub mod cli;
 pub mod debuginfo;
 pub mod diagnostics;
 pub mod driver;
+pub mod glob;
 pub mod lower;
 pub mod run;
 pub mod sema;

@@ -1,1 +1,13 @@
-//! Being built.
+//! What a program or a kernel is made of: types, functions, variables, marks. Knows nothing about scripts.
+//!
+//! Invariants: a malformed file is an error, never a panic; what is not there is [`model::Absence`] with a reason.
+//! Listing functions reads neither types nor locations.
+//!
+//! Rooms, in reading order: `model` (the format-neutral words), `btf` (the kernel's own types), `elf` (sections,
+//! symbols, offsets), `dwarf` (functions, variables, locations), `sdt` (static marks).
+
+pub mod btf;
+pub mod dwarf;
+pub mod elf;
+pub mod model;
+pub mod sdt;

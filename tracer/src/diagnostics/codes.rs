@@ -40,6 +40,12 @@ codes! {
     NeedsGuru = "needs-guru";
     /// Blocks or expressions are nested too deeply.
     Nesting = "nesting";
+    /// Types or variables are needed, and the debug information that has them is not there.
+    NoDebugInfo = "no-debug-info";
+    /// A program or library cannot be opened.
+    NoFile = "no-file";
+    /// The running kernel was built without kprobes.
+    NoKprobes = "no-kprobes";
     /// The script has nothing to run.
     NoProbes = "no-probes";
     /// A target variable is used where no traced code is behind the handler.

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tracer_common::manifest::Site;
 
 use crate::diagnostics::{Code, Diagnostic, Label, Sink};
+use crate::glob::{glob_match, has_wildcards};
 use crate::sema::build::{self, Body, Builder, Built, Outcome, Outcomes};
 use crate::sema::family::{Candidate, Family, TargetScope};
 use crate::sema::library::Library;
@@ -21,7 +22,6 @@ use crate::sema::program::{Function, Global, GlobalTy, Literal, Probe, Program, 
 use crate::sema::symbols::{Cell, LocalInfo, Symbols};
 use crate::source::{FileId, SourceMap, Span};
 use crate::syntax::ast::{self, ExprIds, ExprKind, PathStepKind, TargetRoot};
-use crate::syntax::glob::{glob_match, has_wildcards};
 use crate::syntax::visit::{self, Visitor};
 use crate::syntax::{Facts, Macros};
 
@@ -33,7 +33,7 @@ pub struct Input<'i> {
     /// The library.
     pub library: &'i mut Library,
     /// Families of probe points.
-    pub families: &'i [Box<dyn Family>],
+    pub families: &'i [Box<dyn Family + 'i>],
     /// Target expressions that need no traced program: `@cast` to kernel types, in functions.
     pub globals_scope: &'i dyn TargetScope,
     /// Facts for `%( %)` in tapset files.
@@ -259,7 +259,7 @@ struct Group<'a> {
 struct Elaborator<'e, 'a> {
     symbols: Symbols<'a>,
     expander: Expander<'a>,
-    families: &'e [Box<dyn Family>],
+    families: &'e [Box<dyn Family + 'e>],
     globals_scope: &'e dyn TargetScope,
     is_library: &'e dyn Fn(FileId) -> bool,
     guru: bool,

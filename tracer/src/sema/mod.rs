@@ -13,5 +13,6 @@ pub mod point;
 pub mod print;
 pub mod program;
 mod symbols;
+pub mod target_var;
 
 pub use elaborate::{Input, elaborate};

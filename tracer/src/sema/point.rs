@@ -7,9 +7,9 @@
 //! **Not here:** what a base point means (`families`).
 
 use crate::diagnostics::{Code, Diagnostic, Label, suggest};
+use crate::glob::{glob_match, has_wildcards};
 use crate::source::Span;
 use crate::syntax::ast::{Block, Expr, ProbeAlias, ProbePoint, ProbePointComponent};
-use crate::syntax::glob::{glob_match, has_wildcards};
 use crate::syntax::print::print_probe_point;
 
 /// Aliases inside aliases; more is a cycle.

@@ -5,8 +5,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use crate::glob::{glob_match, has_wildcards};
 use crate::syntax::ast::Text;
-use crate::syntax::glob::{glob_match, has_wildcards};
 use crate::syntax::token::Op;
 
 /// What the caller knows about the session and its kernel. Plain data: nobody asks the kernel in this pass.

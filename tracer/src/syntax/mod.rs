@@ -14,7 +14,6 @@
 pub mod ast;
 pub mod condition;
 pub mod format;
-pub mod glob;
 pub mod lexer;
 mod literal;
 mod parser;

@@ -1,5 +1,7 @@
 //! One file per family of probe points.
 
+mod kernel;
+mod process;
 mod session;
 
 use std::rc::Rc;
@@ -10,14 +12,22 @@ use crate::world::World;
 pub use session::{NoTargets, Session};
 
 /// All families, in the order in which they are asked, and the scope of script functions.
-pub struct Families {
+pub struct Families<'w> {
     /// The families.
-    pub families: Vec<Box<dyn Family>>,
+    pub families: Vec<Box<dyn Family + 'w>>,
     /// What target expressions mean in functions.
-    pub functions: Rc<dyn TargetScope>,
+    pub functions: Box<dyn TargetScope + 'w>,
 }
 
-/// The families of a machine.
-pub fn all(_world: &dyn World) -> Families {
-    Families { families: vec![Box::new(Session)], functions: Rc::new(NoTargets) }
+/// The families of a machine. Nothing of it is read before a script asks.
+pub fn all(world: &dyn World) -> Families<'_> {
+    let types = Rc::new(kernel::KernelTypes::new(world));
+    Families {
+        families: vec![
+            Box::new(Session),
+            Box::new(kernel::Kernel { world, types: types.clone() }),
+            Box::new(process::Process::new(world)),
+        ],
+        functions: Box::new(kernel::Functions { types }),
+    }
 }

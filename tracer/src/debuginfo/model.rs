@@ -1,0 +1,150 @@
+//! The format-neutral words: types and where values are.
+
+use std::fmt;
+
+/// A type of one [`Types`] table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TypeId(pub u64);
+
+/// What a type is, qualifiers and typedefs taken off.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// A number: bytes, and whether signed. Booleans, characters and enumerations too.
+    Number {
+        /// Size.
+        bytes: u8,
+        /// Sign.
+        signed: bool,
+    },
+    /// A pointer or reference; to nothing known for `void *`.
+    Pointer(Option<TypeId>),
+    /// An array with its element type, and its length where it has one.
+    Array(TypeId, Option<u64>),
+    /// A structure, union or class.
+    Aggregate,
+    /// Floating point of so many bytes.
+    Float(u8),
+    /// `void`, a function, something only declared.
+    Nothing,
+}
+
+/// A member of an aggregate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// Its name; empty when anonymous.
+    pub name: String,
+    /// Its type.
+    pub ty: TypeId,
+    /// Offset in bits.
+    pub bit_offset: u64,
+    /// Width in bits, of a bitfield.
+    pub bits: Option<u8>,
+}
+
+/// A table of types.
+pub trait Types {
+    /// What a type is.
+    fn shape(&self, ty: TypeId) -> Shape;
+    /// Bytes of a value; 0 where unknown.
+    fn size(&self, ty: TypeId) -> u64;
+    /// Members of an aggregate, in order.
+    fn members(&self, ty: TypeId) -> Vec<Member>;
+    /// The type in C: `struct file*`.
+    fn name(&self, ty: TypeId) -> String;
+
+    /// A member by name, looked for in anonymous members too; its offset is from the outermost.
+    fn member(&self, ty: TypeId, name: &str) -> Option<Member> {
+        self.member_within(ty, name, 0)
+    }
+
+    /// As [`Types::member`], so many levels deep.
+    fn member_within(&self, ty: TypeId, name: &str, depth: usize) -> Option<Member> {
+        if depth > 16 {
+            return None;
+        }
+        for member in self.members(ty) {
+            if member.name == name {
+                return Some(member);
+            }
+            if member.name.is_empty()
+                && let Some(inner) = self.member_within(member.ty, name, depth + 1)
+            {
+                return Some(Member { bit_offset: inner.bit_offset + member.bit_offset, ..inner });
+            }
+        }
+        None
+    }
+}
+
+/// Why a variable has no value at a place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Absence {
+    /// The compiler dropped it.
+    OptimizedOut,
+    /// It lives elsewhere in the function, from this address on.
+    NotHere(u64),
+    /// Its location uses something that we cannot follow.
+    Unsupported(String),
+}
+
+impl fmt::Display for Absence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Absence::OptimizedOut => f.write_str("the compiler optimized it out"),
+            Absence::NotHere(address) => write!(f, "it is not live here; it is from 0x{address:x} on"),
+            Absence::Unsupported(what) => write!(f, "its location uses {what}, which is not supported yet"),
+        }
+    }
+}
+
+/// A step of a location, on a stack of 64-bit values.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum LocOp {
+    /// Pushes a number.
+    Const(i64),
+    /// Pushes a machine register (DWARF number) plus an offset.
+    Register(u8, i64),
+    /// Pushes an address as linked; it moves with the module.
+    Address(u64),
+    /// Pops an address, pushes so many bytes from there.
+    Deref(u8),
+    /// Pops two, pushes their sum.
+    Add,
+    /// Pops two, pushes the difference: second minus top.
+    Sub,
+    /// Pops two, pushes the product.
+    Mul,
+    /// Pops two, pushes the bitwise and.
+    And,
+    /// Pops two, pushes the bitwise or.
+    Or,
+    /// Pops two, pushes the bitwise exclusive or.
+    Xor,
+    /// Pops two, pushes second shifted left.
+    Shl,
+    /// Pops two, pushes second shifted right, zeros in.
+    Shr,
+    /// Pops two, pushes second shifted right, sign in.
+    Sar,
+    /// Negates the top.
+    Neg,
+    /// Inverts the top.
+    Not,
+    /// Pushes a copy of the n-th from the top.
+    Pick(u8),
+    /// Exchanges the two on top.
+    Swap,
+    /// Drops the top.
+    Drop,
+}
+
+/// Where a value is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Location {
+    /// In memory, at the address that the steps leave.
+    Memory(Vec<LocOp>),
+    /// In a register.
+    Register(u8),
+    /// Nowhere: it is the value that the steps leave.
+    Value(Vec<LocOp>),
+}

@@ -1,0 +1,453 @@
+//! `kernel.function("x")[.call|.return]` and `kernel.trace("x")`: by the kernel's own types (BTF).
+//!
+//! Source: stapprobes(3stap), "KERNEL/MODULE", "KERNEL TRACEPOINTS". Parameters are in the registers of the x86-64
+//! calling convention at a function's first instruction; a tracepoint's arguments are the words of its context.
+
+use std::cell::OnceCell;
+use std::path::Path;
+use std::rc::Rc;
+
+use tracer_common::ir::{Space, Width};
+use tracer_common::manifest::{AttachPoint, ProgramKind, Site};
+
+use crate::debuginfo::btf::{Btf, BtfError, Prototype};
+use crate::debuginfo::model::{Shape, TypeId, Types};
+use crate::diagnostics::{Code, Diagnostic, suggest};
+use crate::glob::{glob_match, has_wildcards};
+use crate::sema::family::{Candidate, Family, Resolved, TargetScope};
+use crate::sema::program::{Access, TargetValue, Trigger};
+use crate::sema::target_var::{At, WORD, Walk, unknown};
+use crate::source::Span;
+use crate::syntax::ast::{LiteralValue, ProbePointComponent, TargetExpr, TargetRoot};
+use crate::world::World;
+
+/// DWARF numbers of the registers that carry the first six arguments, in order: rdi, rsi, rdx, rcx, r8, r9.
+pub(super) const ARGUMENTS: [u8; 6] = [5, 4, 1, 2, 8, 9];
+/// The register of a result.
+pub(super) const RESULT: u8 = 0;
+
+/// The kernel's types, read when first asked for.
+pub(super) struct KernelTypes<'w> {
+    world: &'w dyn World,
+    btf: OnceCell<Result<Rc<Btf>, String>>,
+}
+
+impl<'w> KernelTypes<'w> {
+    /// Nothing is read yet.
+    pub(super) fn new(world: &'w dyn World) -> KernelTypes<'w> {
+        KernelTypes { world, btf: OnceCell::new() }
+    }
+
+    fn get(&self, span: Span) -> Result<Rc<Btf>, Diagnostic> {
+        let loaded = self
+            .btf
+            .get_or_init(|| Btf::load(self.world).map(Rc::new).map_err(|error: BtfError| error.to_string()));
+        loaded.clone().map_err(|why| Diagnostic::error(Code::NoDebugInfo, span, why))
+    }
+}
+
+/// The family.
+pub(super) struct Kernel<'w> {
+    /// The machine.
+    pub world: &'w dyn World,
+    /// Its types.
+    pub types: Rc<KernelTypes<'w>>,
+}
+
+/// What a place of the kernel has.
+#[derive(Clone)]
+enum Place {
+    Function {
+        prototype: Prototype,
+        is_return: bool,
+    },
+    Tracepoint {
+        args: Vec<(String, TypeId)>,
+    },
+    /// A script function: only `@cast`.
+    Nowhere,
+}
+
+struct Scope {
+    btf: Rc<Btf>,
+    place: Place,
+    name: String,
+}
+
+/// What `@cast` means in script functions: the kernel's types, loaded on demand.
+pub(super) struct Functions<'w> {
+    /// The types.
+    pub types: Rc<KernelTypes<'w>>,
+}
+
+impl TargetScope for Functions<'_> {
+    fn resolve(&self, target: &TargetExpr, span: Span, at_entry: bool) -> Result<Resolved, Diagnostic> {
+        let btf = self.types.get(span)?;
+        Scope { btf, place: Place::Nowhere, name: "this function".into() }.resolve(target, span, at_entry)
+    }
+}
+
+impl Family for Kernel<'_> {
+    fn resolve(
+        &self,
+        point: &[ProbePointComponent],
+        span: Span,
+    ) -> Option<Result<Vec<Candidate>, Diagnostic>> {
+        if &*point[0].name != "kernel" || point[0].arg.is_some() {
+            return None;
+        }
+        let second = point.get(1)?;
+        match &*second.name {
+            "function" => Some(self.function(point, second, span)),
+            "trace" => Some(self.tracepoint(point, second, span)),
+            _ => None,
+        }
+    }
+
+    fn forms(&self) -> &'static [&'static str] {
+        &[
+            "kernel.function(string)",
+            "kernel.function(string).call",
+            "kernel.function(string).return",
+            "kernel.trace(string)",
+        ]
+    }
+}
+
+fn argument(component: &ProbePointComponent) -> Result<String, Diagnostic> {
+    let text = component.arg.as_ref().and_then(|literal| match &literal.value {
+        LiteralValue::Str(text) => text.as_str().map(str::to_owned),
+        LiteralValue::Number(_) => None,
+    });
+    text.ok_or_else(|| {
+        Diagnostic::error(
+            Code::ProbePoint,
+            component.span,
+            format!("{} takes a name in quotes", component.name),
+        )
+    })
+}
+
+impl Kernel<'_> {
+    fn function(
+        &self,
+        point: &[ProbePointComponent],
+        component: &ProbePointComponent,
+        span: Span,
+    ) -> Result<Vec<Candidate>, Diagnostic> {
+        let pattern = argument(component)?;
+        let is_return = variant(point, 2)?;
+        if !self.world.exists(Path::new("/sys/bus/event_source/devices/kprobe/type")) {
+            return Err(Diagnostic::error(
+                Code::NoKprobes,
+                span,
+                "this kernel has no kprobes: functions of the kernel cannot be probed",
+            )
+            .hint(
+                "kernel.trace(\"…\") probes tracepoints, process(\"…\") user-space programs; both work here",
+            ));
+        }
+        let btf = self.types.get(span)?;
+        let name = pattern.split('@').next().unwrap_or(&pattern);
+        let names = if has_wildcards(name) { self.traceable(&btf, name) } else { vec![name.to_owned()] };
+        let mut found = Vec::new();
+        for name in names {
+            let Some(prototype) = btf.function(&name) else { continue };
+            let kind = if is_return { ProgramKind::Kretprobe } else { ProgramKind::Kprobe };
+            let suffix = if is_return { ".return" } else { ".call" };
+            found.push(Candidate {
+                trigger: Trigger::Kernel(kind),
+                site: Site {
+                    attach: AttachPoint::Kernel { symbol: name.clone(), offset: 0 },
+                    probe_point: format!("kernel.function(\"{name}\"){suffix}"),
+                    alias: String::new(),
+                    function: name.clone(),
+                    name: String::new(),
+                    provider: String::new(),
+                    variables: Vec::new(),
+                },
+                scope: Rc::new(Scope {
+                    btf: btf.clone(),
+                    place: Place::Function { prototype, is_return },
+                    name: format!("kernel function {name}"),
+                }),
+                entry: is_return.then_some(ProgramKind::Kprobe),
+            });
+        }
+        if found.is_empty() {
+            let mut diagnostic = Diagnostic::error(
+                Code::ProbePoint,
+                component.span,
+                format!("the kernel has no function {pattern}"),
+            );
+            let all = btf.functions("*");
+            if let Some(hint) = suggest::hint(&pattern, all.iter().map(String::as_str)) {
+                diagnostic = diagnostic.hint(hint);
+            }
+            return Err(diagnostic);
+        }
+        Ok(found)
+    }
+
+    /// Functions that match and that the kernel lets us trace.
+    fn traceable(&self, btf: &Btf, pattern: &str) -> Vec<String> {
+        let known = btf.functions(pattern);
+        for folder in ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"] {
+            if let Ok(text) = self.world.read_text(&Path::new(folder).join("available_filter_functions")) {
+                let mut traceable: Vec<&str> = text
+                    .lines()
+                    .filter_map(|line| line.split_whitespace().next())
+                    .filter(|name| glob_match(pattern, name))
+                    .collect();
+                traceable.sort_unstable();
+                // A name that several functions share cannot be told apart by name.
+                let shared: Vec<&str> =
+                    traceable.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+                return known
+                    .into_iter()
+                    .filter(|name| {
+                        traceable.binary_search(&name.as_str()).is_ok()
+                            && shared.binary_search(&name.as_str()).is_err()
+                    })
+                    .collect();
+            }
+        }
+        known
+    }
+
+    fn tracepoint(
+        &self,
+        point: &[ProbePointComponent],
+        component: &ProbePointComponent,
+        span: Span,
+    ) -> Result<Vec<Candidate>, Diagnostic> {
+        if let Some(more) = point.get(2) {
+            return Err(Diagnostic::error(
+                Code::ProbePoint,
+                more.span,
+                format!("a tracepoint has no .{}", more.name),
+            ));
+        }
+        let written = argument(component)?;
+        let (system, pattern) = match written.split_once(':') {
+            Some((system, name)) => (system.to_owned(), name.to_owned()),
+            None => (String::new(), written.clone()),
+        };
+        let btf = self.types.get(span)?;
+        let names = if has_wildcards(&pattern) { btf.tracepoints(&pattern) } else { vec![pattern.clone()] };
+        let mut found = Vec::new();
+        for name in names {
+            let Some(args) = btf.tracepoint(&name) else { continue };
+            found.push(Candidate {
+                trigger: Trigger::Kernel(ProgramKind::RawTracepoint),
+                site: Site {
+                    attach: AttachPoint::Tracepoint { name: name.clone() },
+                    probe_point: format!("kernel.trace(\"{name}\")"),
+                    alias: String::new(),
+                    function: String::new(),
+                    name: name.clone(),
+                    provider: system.clone(),
+                    variables: Vec::new(),
+                },
+                scope: Rc::new(Scope {
+                    btf: btf.clone(),
+                    place: Place::Tracepoint { args },
+                    name: format!("tracepoint {name}"),
+                }),
+                entry: None,
+            });
+        }
+        if found.is_empty() {
+            let mut diagnostic = Diagnostic::error(
+                Code::ProbePoint,
+                component.span,
+                format!("the kernel has no tracepoint {written}"),
+            );
+            let all = btf.tracepoints("*");
+            if let Some(hint) = suggest::hint(&pattern, all.iter().map(String::as_str)) {
+                diagnostic = diagnostic.hint(hint);
+            }
+            return Err(diagnostic);
+        }
+        Ok(found)
+    }
+}
+
+/// What follows the function: nothing, `.call` or `.return`.
+pub(super) fn variant(point: &[ProbePointComponent], from: usize) -> Result<bool, Diagnostic> {
+    match point.get(from) {
+        None => Ok(false),
+        Some(component) if point.len() > from + 1 => Err(Diagnostic::error(
+            Code::ProbePoint,
+            point[from + 1].span,
+            format!("nothing may follow .{}", component.name),
+        )),
+        Some(component) => match &*component.name {
+            "call" | "exported" => Ok(false),
+            "return" => Ok(true),
+            other => Err(Diagnostic::error(
+                Code::Unsupported,
+                component.span,
+                format!(".{other} is not supported yet"),
+            )
+            .hint(".call and .return are")),
+        },
+    }
+}
+
+impl Scope {
+    fn variables(&self) -> &[(String, TypeId)] {
+        match &self.place {
+            Place::Function { prototype, .. } => &prototype.params,
+            Place::Tracepoint { args } => args,
+            Place::Nowhere => &[],
+        }
+    }
+
+    /// The n-th argument, raw.
+    fn argument(&self, n: usize) -> Option<Access> {
+        match &self.place {
+            Place::Function { .. } => ARGUMENTS.get(n).map(|register| Access::Register(*register, WORD)),
+            Place::Tracepoint { .. } => u8::try_from(n).ok().map(|n| Access::Argument(n, WORD)),
+            Place::Nowhere => None,
+        }
+    }
+
+    /// A value for `$$parms` and its like; `None` where it has no single one.
+    fn listed(&self, n: usize, ty: TypeId) -> Option<Access> {
+        let raw = self.argument(n)?;
+        match self.btf.shape(ty) {
+            Shape::Number { bytes, signed } if bytes < 8 => {
+                Some(Access::Extend(Box::new(raw), Width { bytes, signed }))
+            }
+            Shape::Number { .. } | Shape::Pointer(_) => Some(raw),
+            _ => None,
+        }
+    }
+
+    fn is_return(&self) -> bool {
+        matches!(self.place, Place::Function { is_return: true, .. })
+    }
+
+    fn result(&self) -> Option<TypeId> {
+        match &self.place {
+            Place::Function { prototype, is_return: true } => prototype.result,
+            _ => None,
+        }
+    }
+}
+
+impl TargetScope for Scope {
+    fn resolve(&self, target: &TargetExpr, span: Span, at_entry: bool) -> Result<Resolved, Diagnostic> {
+        let mut walk = Walk { types: &*self.btf, space: Space::Kernel, dynamic: 0 };
+        let (start, ty, entry) = match &target.root {
+            TargetRoot::Variable(name) if &**name == "return" => match self.result() {
+                Some(ty) => (At::Value(Access::Register(RESULT, WORD)), ty, false),
+                None => {
+                    return Err(Diagnostic::error(
+                        Code::UnresolvedTarget,
+                        span,
+                        if self.is_return() {
+                            format!("{} returns nothing", self.name)
+                        } else {
+                            "$return is there in .return probes only".into()
+                        },
+                    ));
+                }
+            },
+            TargetRoot::Variable(name) => {
+                let variables = self.variables();
+                let by_number = || {
+                    name.strip_prefix("arg")
+                        .and_then(|n| n.parse::<usize>().ok())
+                        .and_then(|n| n.checked_sub(1))
+                };
+                let n = variables.iter().position(|(known, _)| **known == **name).or_else(|| {
+                    by_number()
+                        .filter(|n| *n < variables.len() && matches!(self.place, Place::Tracepoint { .. }))
+                });
+                let Some((n, access)) = n.and_then(|n| Some((n, self.argument(n)?))) else {
+                    let known: Vec<String> = variables.iter().map(|(name, _)| name.clone()).collect();
+                    return Err(unknown(name, &known, span, &self.name));
+                };
+                (At::Value(access), variables[n].1, self.is_return())
+            }
+            TargetRoot::Special(name) => return self.special(name, span, at_entry),
+            TargetRoot::Cast { type_name, module, .. } => {
+                let _ = module;
+                walk.dynamic = 1;
+                let name = type_name.as_str().unwrap_or("");
+                let Some(ty) = self.btf.type_by_name(name) else {
+                    return Err(Diagnostic::error(
+                        Code::UnresolvedTarget,
+                        span,
+                        format!("the kernel has no type {name}"),
+                    ));
+                };
+                (At::Memory(Access::Dynamic(0), 0), ty, false)
+            }
+            TargetRoot::Var { name, .. } => {
+                return Err(Diagnostic::error(
+                    Code::Unsupported,
+                    span,
+                    format!("@var(\"{name}\") is not supported yet"),
+                ));
+            }
+            TargetRoot::Value(_) => {
+                return Err(Diagnostic::error(
+                    Code::Unsupported,
+                    span,
+                    "-> on a script value is not supported yet",
+                )
+                .hint("@cast(value, \"type\") says what it points to"));
+            }
+        };
+        let value = walk.resolve(target, start, ty, span)?;
+        Ok(Resolved { value, names: Vec::new(), at_entry: entry && !at_entry })
+    }
+
+    fn list(&self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        if let Some(ty) = self.result() {
+            all.push(format!("$return:{}", self.btf.name(ty)));
+        }
+        all.extend(self.variables().iter().map(|(name, ty)| format!("${name}:{}", self.btf.name(*ty))));
+        all
+    }
+}
+
+impl Scope {
+    fn special(&self, name: &str, span: Span, at_entry: bool) -> Result<Resolved, Diagnostic> {
+        let mut names = Vec::new();
+        let mut values = Vec::new();
+        let mut entry = false;
+        match name {
+            "parms" | "vars" => {
+                for (n, (name, ty)) in self.variables().iter().enumerate() {
+                    names.push(name.clone());
+                    values.push(self.listed(n, *ty));
+                }
+                entry = self.is_return();
+            }
+            "locals" => {}
+            "return" => {
+                if let Some(ty) = self.result() {
+                    names.push("return".to_owned());
+                    let raw = Access::Register(RESULT, WORD);
+                    values.push(match self.btf.shape(ty) {
+                        Shape::Number { bytes, signed } if bytes < 8 => {
+                            Some(Access::Extend(Box::new(raw), Width { bytes, signed }))
+                        }
+                        Shape::Number { .. } | Shape::Pointer(_) => Some(raw),
+                        _ => None,
+                    });
+                }
+            }
+            other => {
+                return Err(Diagnostic::error(Code::UnresolvedTarget, span, format!("no $${other}"))
+                    .hint("there are: $$vars, $$parms, $$locals, $$return, $$name"));
+            }
+        }
+        Ok(Resolved { value: TargetValue::List { list: 0, values }, names, at_entry: entry && !at_entry })
+    }
+}
