@@ -128,11 +128,27 @@ pub fn run() -> Result<(), String> {
     if wrong.is_empty() { Ok(()) } else { Err(format!("tidy:\n  {}", wrong.join("\n  "))) }
 }
 
-/// The files of the checkout, also those that are not committed yet.
+/// The files of the checkout, sorted. No version control is asked: a source archive is as tidy.
 fn files() -> Result<Vec<String>, String> {
-    let mut git = Command::new("git");
-    git.current_dir(workspace::root()).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
-    Ok(command::output(&mut git)?.lines().map(str::to_owned).collect())
+    let root = workspace::root();
+    let mut files = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_symlink() || name == ".git" || name == "target" {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(inside) = path.strip_prefix(&root) {
+                files.push(inside.to_string_lossy().into_owned());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Everything that is wrong with one file.
