@@ -75,10 +75,13 @@ const FIXTURES: &[Fixture] = &[
     Fixture {
         name: "data",
         source: Source::File("data.c"),
-        flags: &["-g", "-O2", "-fno-inline"],
+        flags: &["-g", "-O2", "-fno-inline", "-fno-optimize-sibling-calls"],
         stripped: false,
     },
 ];
+
+/// Flags of all programs.
+const COMMON: &[&str] = &["-Wall", "-Werror"];
 
 /// The folder of the built programs.
 pub fn dir() -> PathBuf {
@@ -120,7 +123,7 @@ impl Fixture {
             Source::Many(count) => many(count),
         };
         // The stamp is the source and the flags themselves: no clock, no hash.
-        let stamp = format!("{} {}\n{text}", self.flags.join(" "), self.stripped);
+        let stamp = format!("{COMMON:?} {} {}\n{text}", self.flags.join(" "), self.stripped);
         let stamp_file = dir.join(format!("{}.stamp", self.name));
         let program = dir.join(self.name);
         if program.exists() && std::fs::read_to_string(&stamp_file).is_ok_and(|old| old == stamp) {
@@ -137,9 +140,9 @@ impl Fixture {
         std::fs::write(&source, &text).map_err(io)?;
         let built = work.join(self.name);
         let mut gcc = Command::new("gcc");
-        // Debug information names the same folder wherever the checkout is.
+        // Relative to its folder, debug information names the same files wherever the checkout is.
         gcc.arg(format!("-ffile-prefix-map={}=/src", work.display()));
-        gcc.args(self.flags).args(["-Wall", "-Werror", "-o"]).arg(&built).arg(&source);
+        gcc.args(COMMON).args(self.flags).arg("-o").arg(&built).arg(&source);
         command::output(&mut gcc)?;
         if self.stripped {
             command::output(Command::new("strip").arg(&built))?;

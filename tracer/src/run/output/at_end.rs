@@ -6,7 +6,6 @@ use tracer_common::ir::{GlobalId, GlobalTy, Module};
 use tracer_common::stat::{Cell, StatFields, StatOp};
 
 use crate::run::globals::{GlobalError, Globals, Item, Row, empty};
-use crate::run::output::format::escaped;
 use crate::run::output::histogram::histogram;
 use crate::run::value::Value;
 
@@ -71,7 +70,8 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
         Value::Long(number) => out.extend_from_slice(number.to_string().as_bytes()),
         Value::Str(bytes) => {
             out.push(b'"');
-            out.extend_from_slice(&escaped(bytes));
+            // As they are: stap does not escape here.
+            out.extend_from_slice(bytes);
             out.push(b'"');
         }
     }
