@@ -127,6 +127,10 @@ impl<'a> Session<'a> {
 
     /// Handles a record of the ring buffer.
     pub fn record(&mut self, bytes: &[u8]) {
+        // The error that ended the session came before this in the order of the hits.
+        if self.failed() {
+            return;
+        }
         match records::decode(&self.artifact.module, bytes) {
             Some(Record::Exit) => self.host.exiting = true,
             Some(Record::Error { site, place, kind, argument, message }) => {
