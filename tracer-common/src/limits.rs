@@ -70,7 +70,11 @@ impl Limits {
         match name {
             "MAXSTRINGLEN" => self.string_len = small(4096)? as u16,
             "MAXMAPENTRIES" => self.map_entries = small(1 << 28)?,
-            "MAXACTION" => self.action = small(1 << 30)?,
+            "MAXACTION" => {
+                self.action = small(1 << 30)?;
+                // Ten times as much, unless it is set after this.
+                self.action_interruptible = self.action.saturating_mul(10);
+            }
             "MAXACTION_INTERRUPTIBLE" => self.action_interruptible = small(1 << 30)?,
             "MAXNESTING" => self.nesting = small(1000)?,
             "MAXERRORS" => self.errors = value.min(u64::from(u32::MAX)) as u32,

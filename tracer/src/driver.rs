@@ -68,6 +68,9 @@ impl Driver<'_> {
             return Ok(self.show(&text));
         }
         let program = self.timed(2, "elaborated", |driver| driver.pass_2(files, &facts))?;
+        if let Script::Listing { variables, .. } = self.session.script {
+            return Ok(self.show(&sema::print::list(&program, variables)));
+        }
         if self.session.last_pass == Pass::Elaborate {
             let text = sema::print::print(&program);
             return Ok(self.show(&text));
@@ -142,6 +145,7 @@ impl Driver<'_> {
             facts,
             settings: &self.session.globals,
             guru: self.session.guru,
+            listing: matches!(self.session.script, Script::Listing { .. }),
         };
         Ok(sema::elaborate(files, input, &mut self.sources, &mut self.ids, &mut self.sink))
     }

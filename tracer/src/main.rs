@@ -3,12 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use tracer::cli::args::Typed;
 use tracer::driver;
 
 fn main() -> ExitCode {
-    match Typed::parse().session() {
+    match Typed::from_command_line().session() {
         Ok(session) => ExitCode::from(driver::drive(&session)),
         Err(why) => {
             // Nothing can be done about a standard error that is gone.

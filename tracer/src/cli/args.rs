@@ -95,6 +95,11 @@ pub struct Typed {
 const BUFFER: u32 = 4 << 20;
 
 impl Typed {
+    /// The arguments of this process; what is wrong with them is said, and ends it.
+    pub fn from_command_line() -> Typed {
+        Typed::parse()
+    }
+
     /// What was typed, as a session; `Err` is a sentence for the user.
     pub fn session(self) -> Result<Session, String> {
         let mut rest = self.rest.into_iter();

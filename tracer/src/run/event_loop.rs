@@ -85,7 +85,10 @@ async fn events(
     if let Some(target) = target {
         let send = send.clone();
         tokio::spawn(async move {
-            #[expect(deprecated, reason = "its successor is unsafe; the descriptor is owned")]
+            #[expect(
+                deprecated,
+                reason = "its successor asks for a promise that types make here: the descriptor is owned"
+            )]
             let ended = AsyncFd::new(target.into_fd());
             if let Ok(ended) = ended {
                 let _ = ended.readable().await;

@@ -130,7 +130,7 @@ impl Kernel {
         let ring = RingBuf::try_from(Map::RingBuf(map)).map_err(|error| RunError::Aya(error.to_string()))?;
         #[expect(
             deprecated,
-            reason = "its successor is unsafe; the ring owns its descriptor for as long as it lives"
+            reason = "its successor asks for a promise that types make here: the ring owns its descriptor for as long as it lives"
         )]
         let ring = AsyncFd::new(ring).map_err(RunError::Runtime)?;
         Ok(Ring(ring))

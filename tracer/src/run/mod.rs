@@ -81,7 +81,7 @@ impl fmt::Display for RunError {
         match self {
             RunError::Permission(what) => write!(
                 f,
-                "no permission to {what}: run as root, or with the capabilities CAP_BPF and CAP_PERFMON"
+                "no permission to {what}\n  hint: run as root, or with the capabilities CAP_BPF and CAP_PERFMON"
             ),
             RunError::Map(name, error) => write!(f, "cannot create the BPF map {name}: {error}"),
             RunError::Attach(what, error) => write!(f, "cannot attach {what}: {error}"),

@@ -133,6 +133,8 @@ impl<'a> Session<'a> {
         }
         match records::decode(&self.artifact.module, bytes) {
             Some(Record::Exit) => self.host.exiting = true,
+            // What came after the error that ended the session is not run.
+            Some(_) if self.failed() => {}
             Some(Record::Error { site, place, kind, argument, message }) => {
                 let message = match kind {
                     ErrorKind::Message => String::from_utf8_lossy(&message).into_owned(),

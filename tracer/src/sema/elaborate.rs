@@ -18,7 +18,7 @@ use crate::sema::build::{self, Body, Builder, Built, Outcome, Outcomes};
 use crate::sema::family::{Candidate, Family, TargetScope};
 use crate::sema::library::Library;
 use crate::sema::point::{self, Expanded, Expander};
-use crate::sema::program::{Function, Global, GlobalTy, Literal, Probe, Program, Ty};
+use crate::sema::program::{Function, Global, GlobalTy, Listed, Literal, Probe, Program, Ty};
 use crate::sema::symbols::{Cell, LocalInfo, Symbols};
 use crate::source::{FileId, SourceMap, Span};
 use crate::syntax::ast::{self, ExprIds, ExprKind, PathStepKind, TargetRoot};
@@ -42,6 +42,8 @@ pub struct Input<'i> {
     pub settings: &'i [(String, String)],
     /// `-g`.
     pub guru: bool,
+    /// `-l`, `-L`: note what variables each site has.
+    pub listing: bool,
 }
 
 /// Elaborates user scripts.
@@ -56,7 +58,9 @@ pub fn elaborate(
     let files = load(scripts, input.library, input.facts, sources, ids, sink);
     let is_library = |file: FileId| !user.contains(&file);
     let mut symbols = Symbols::default();
-    let mut expander = Expander { aliases: Vec::new() };
+    symbols.library.extend(input.library.function_names().map(str::to_owned));
+    let library = input.library.aliases().map(|(name, _)| name.to_owned()).collect();
+    let mut expander = Expander { aliases: Vec::new(), library };
     for file in &files {
         symbols.add_file(file, sink);
         expander.aliases.extend(file.aliases());
@@ -77,6 +81,7 @@ pub fn elaborate(
         globals_scope: input.globals_scope,
         is_library: &is_library,
         guru: input.guru,
+        listing: input.listing.then(Vec::new),
         sites: Vec::new(),
         groups: Vec::new(),
         functions: HashMap::new(),
@@ -263,6 +268,8 @@ struct Elaborator<'e, 'a> {
     globals_scope: &'e dyn TargetScope,
     is_library: &'e dyn Fn(FileId) -> bool,
     guru: bool,
+    /// What is listed of each site, when that is asked for.
+    listing: Option<Vec<Listed>>,
     sites: Vec<Site>,
     groups: Vec<Group<'a>>,
     /// Outcomes in function bodies.
@@ -375,6 +382,13 @@ impl<'a> Elaborator<'_, 'a> {
             })
             .collect();
         let number = self.sites.len() as u32;
+        if let Some(listing) = &mut self.listing {
+            listing.push(Listed {
+                site: number,
+                alias: !base.trace.is_empty(),
+                targets: candidate.scope.list(),
+            });
+        }
         self.sites.push(Site { alias: base.name.clone(), ..candidate.site });
         let key = (candidate.trigger, key);
         if let Some(group) = classes.get(&key) {
@@ -571,7 +585,7 @@ impl<'a> Elaborator<'_, 'a> {
                 next: info.next,
             })
             .collect();
-        Program { globals, functions, probes, sites: self.sites }
+        Program { globals, functions, probes, sites: self.sites, listing: self.listing.unwrap_or_default() }
     }
 }
 

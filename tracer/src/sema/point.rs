@@ -45,6 +45,8 @@ pub type Alternatives<'a> = Vec<Expanded<'a>>;
 pub struct Expander<'a> {
     /// Every alias in sight.
     pub aliases: Vec<&'a ProbeAlias>,
+    /// Names of the library's aliases, for hints.
+    pub library: Vec<String>,
 }
 
 impl<'a> Expander<'a> {
@@ -128,7 +130,7 @@ impl<'a> Expander<'a> {
     pub fn hint(&self, point: &str) -> Option<String> {
         let names: Vec<String> =
             self.aliases.iter().flat_map(|alias| &alias.names).map(print_probe_point).collect();
-        suggest::hint(point, names.iter().map(String::as_str))
+        suggest::hint(point, names.iter().chain(&self.library).map(String::as_str))
     }
 }
 

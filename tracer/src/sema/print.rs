@@ -4,6 +4,34 @@ use std::fmt::Write as _;
 
 use crate::sema::program::{GlobalTy, Program, Ty};
 
+/// `-l`, `-L`: each probe point on a line, sorted; with its variables, those of an alias with the types it gave them.
+pub fn list(program: &Program, variables: bool) -> String {
+    let mut lines: Vec<String> = program
+        .listing
+        .iter()
+        .map(|listed| {
+            let site = &program.sites[listed.site as usize];
+            let mut line = if listed.alias { site.alias.clone() } else { site.probe_point.clone() };
+            if !variables {
+                return line;
+            }
+            let probe = program.probes.iter().find(|probe| probe.sites.contains(&listed.site));
+            let locals = probe.filter(|_| listed.alias).map_or(&[][..], |probe| &probe.locals);
+            for local in locals {
+                let ty = if local.ty == Ty::Long { "long" } else { "string" };
+                let _ = write!(line, " {}:{ty}", local.name);
+            }
+            for target in listed.targets.iter().filter(|_| !listed.alias) {
+                let _ = write!(line, " {target}");
+            }
+            line
+        })
+        .collect();
+    lines.sort();
+    lines.dedup();
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
 /// Globals with their types, functions with theirs, probes with their sites and locals.
 pub fn print(program: &Program) -> String {
     let mut out = String::new();

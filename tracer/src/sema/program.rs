@@ -31,6 +31,19 @@ pub struct Program {
     pub probes: Vec<Probe>,
     /// All sites; probes refer to them by index.
     pub sites: Vec<Site>,
+    /// For `-l` and `-L` only.
+    pub listing: Vec<Listed>,
+}
+
+/// What is listed of a site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Index into [`Program::sites`].
+    pub site: u32,
+    /// Whether the script named an alias.
+    pub alias: bool,
+    /// Its target variables: `$name:type`.
+    pub targets: Vec<String>,
 }
 
 /// Index into [`Program::globals`].

@@ -152,6 +152,8 @@ pub(super) struct Symbols<'a> {
     pub functions: Vec<FunctionInfo<'a>>,
     /// All declarations by name.
     pub declared: BTreeMap<Name, Vec<(&'a ast::Function, FileId)>>,
+    /// Names of the library's functions, for hints.
+    pub(super) library: Vec<String>,
     /// Functions already chosen, by declaration.
     chosen: BTreeMap<usize, FunctionId>,
     /// Whether the current round learned anything.

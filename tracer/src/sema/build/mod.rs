@@ -231,7 +231,7 @@ impl<'b, 'a> Builder<'b, 'a> {
 
     /// An unknown name, with those that come near.
     pub(super) fn unknown_function(&mut self, name: &str, arity: usize, span: Span) {
-        let names: Vec<Name> = self.symbols.declared.keys().cloned().collect();
+        let declared: Vec<Name> = self.symbols.declared.keys().cloned().collect();
         let same = self.symbols.declared.get(name).map(|declared| {
             declared.iter().map(|(decl, _)| decl.params.len().to_string()).collect::<Vec<_>>().join(" or ")
         });
@@ -244,7 +244,10 @@ impl<'b, 'a> Builder<'b, 'a> {
             None => {
                 let mut diagnostic =
                     Diagnostic::error(Code::UnknownFunction, span, format!("unknown function {name}"));
-                if let Some(hint) = suggest::hint(name, names.iter().map(|n| &**n)) {
+                if let Some(hint) = suggest::hint(
+                    name,
+                    declared.iter().map(|n| &**n).chain(self.symbols.library.iter().map(String::as_str)),
+                ) {
                     diagnostic = diagnostic.hint(hint);
                 }
                 diagnostic

@@ -136,7 +136,7 @@ impl Kernel<'_> {
         span: Span,
     ) -> Result<Vec<Candidate>, Diagnostic> {
         let pattern = argument(component)?;
-        let is_return = variant(point, 2)?;
+        let Variant { is_return, suffix } = variant(point, 2)?;
         if !self.world.exists(Path::new("/sys/bus/event_source/devices/kprobe/type")) {
             return Err(Diagnostic::error(
                 Code::NoKprobes,
@@ -154,7 +154,6 @@ impl Kernel<'_> {
         for name in names {
             let Some(prototype) = btf.function(&name) else { continue };
             let kind = if is_return { ProgramKind::Kretprobe } else { ProgramKind::Kprobe };
-            let suffix = if is_return { ".return" } else { ".call" };
             found.push(Candidate {
                 trigger: Trigger::Kernel(kind),
                 site: Site {
@@ -273,18 +272,25 @@ impl Kernel<'_> {
     }
 }
 
+/// Where in a function, and how the script said it.
+#[derive(Clone, Copy)]
+pub(super) struct Variant {
+    pub(super) is_return: bool,
+    pub(super) suffix: &'static str,
+}
+
 /// What follows the function: nothing, `.call` or `.return`.
-pub(super) fn variant(point: &[ProbePointComponent], from: usize) -> Result<bool, Diagnostic> {
+pub(super) fn variant(point: &[ProbePointComponent], from: usize) -> Result<Variant, Diagnostic> {
     match point.get(from) {
-        None => Ok(false),
+        None => Ok(Variant { is_return: false, suffix: "" }),
         Some(component) if point.len() > from + 1 => Err(Diagnostic::error(
             Code::ProbePoint,
             point[from + 1].span,
             format!("nothing may follow .{}", component.name),
         )),
         Some(component) => match &*component.name {
-            "call" | "exported" => Ok(false),
-            "return" => Ok(true),
+            "call" => Ok(Variant { is_return: false, suffix: ".call" }),
+            "return" => Ok(Variant { is_return: true, suffix: ".return" }),
             other => Err(Diagnostic::error(
                 Code::Unsupported,
                 component.span,

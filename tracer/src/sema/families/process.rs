@@ -17,7 +17,7 @@ use crate::debuginfo::model::{Shape, TypeId, Types};
 use crate::debuginfo::sdt::{self, Mark};
 use crate::diagnostics::{Code, Diagnostic, suggest};
 use crate::glob::glob_match;
-use crate::sema::families::kernel::{ARGUMENTS, RESULT, variant};
+use crate::sema::families::kernel::{ARGUMENTS, RESULT, Variant, variant};
 use crate::sema::family::{Candidate, Family, Resolved, TargetScope};
 use crate::sema::program::{Access, TargetValue, Trigger};
 use crate::sema::target_var::{At, WORD, Walk, start, unknown};
@@ -169,7 +169,7 @@ impl Process<'_> {
         pattern: &str,
         span: Span,
     ) -> Result<Vec<Candidate>, Diagnostic> {
-        let is_return = variant(point, 2)?;
+        let variant = variant(point, 2)?;
         let (name, file) = match pattern.split_once('@') {
             Some((name, file)) => (name, Some(file)),
             None => (pattern, None),
@@ -182,12 +182,12 @@ impl Process<'_> {
                 {
                     continue;
                 }
-                found.extend(debug_candidate(module, info, function, is_return));
+                found.extend(debug_candidate(module, info, function, variant));
             }
         }
         if found.is_empty() {
             for symbol in module.elf.functions().iter().filter(|s| glob_match(name, &s.name)) {
-                found.extend(symbol_candidate(module, symbol, is_return));
+                found.extend(symbol_candidate(module, symbol, variant));
             }
         }
         if found.is_empty() {
@@ -227,13 +227,12 @@ fn debug_candidate(
     module: &Rc<Module>,
     info: &DebugInfo,
     function: &Function,
-    is_return: bool,
+    Variant { is_return, suffix }: Variant,
 ) -> Option<Candidate> {
     // A return probe replaces the return address, which is where it is only at the first instruction.
     let address = if is_return { function.low } else { info.probe_address(function) };
     let offset = module.elf.file_offset(address)?;
     let declared = info.declared(function).map_or(String::new(), |(file, line)| format!("@{file}:{line}"));
-    let suffix = if is_return { ".return" } else { ".call" };
     Some(Candidate {
         trigger: Trigger::Kernel(kind(is_return)),
         site: Site {
@@ -259,9 +258,12 @@ fn debug_candidate(
     })
 }
 
-fn symbol_candidate(module: &Rc<Module>, symbol: &Symbol, is_return: bool) -> Option<Candidate> {
+fn symbol_candidate(
+    module: &Rc<Module>,
+    symbol: &Symbol,
+    Variant { is_return, suffix }: Variant,
+) -> Option<Candidate> {
     let offset = module.elf.file_offset(symbol.address)?;
-    let suffix = if is_return { ".return" } else { ".call" };
     Some(Candidate {
         trigger: Trigger::Kernel(kind(is_return)),
         site: Site {
