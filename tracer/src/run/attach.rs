@@ -45,7 +45,7 @@ pub fn attach(
             for (n, number) in program.sites.iter().enumerate() {
                 let code = loaded.get(n).unwrap_or(&loaded[0]);
                 let site = &sites[*number as usize];
-                let link = single(code, site, *number, target, is_return, pid)
+                let link = single(code, site, *number, target, is_return)
                     .map_err(|error| RunError::attach(&site.probe_point, error))?;
                 links.extend(link);
             }
@@ -112,7 +112,6 @@ fn single(
     number: u32,
     target: &Target,
     is_return: bool,
-    pid: Option<u32>,
 ) -> io::Result<Vec<Link>> {
     let event = |event| {
         if target.features.attach_cookie {
@@ -123,7 +122,8 @@ fn single(
     };
     match &site.attach {
         AttachPoint::User { path, offset, semaphore } => {
-            Ok(vec![event(perf_event::uprobe(path, *offset, semaphore.unwrap_or(0), is_return, pid)?)?])
+            // A perf event's process is one thread: only a multi link can be limited to a whole process.
+            Ok(vec![event(perf_event::uprobe(path, *offset, semaphore.unwrap_or(0), is_return, None)?)?])
         }
         AttachPoint::Kernel { symbol, offset } => {
             Ok(vec![event(perf_event::kprobe(symbol, *offset, is_return)?)?])

@@ -81,7 +81,7 @@ impl fmt::Display for RunError {
         match self {
             RunError::Permission(what) => write!(
                 f,
-                "no permission to {what}\n  hint: run as root, or with the capabilities CAP_BPF and CAP_PERFMON"
+                "no permission to {what}: run as root, or with the capabilities CAP_BPF and CAP_PERFMON"
             ),
             RunError::Map(name, error) => write!(f, "cannot create the BPF map {name}: {error}"),
             RunError::Attach(what, error) => write!(f, "cannot attach {what}: {error}"),
@@ -150,7 +150,12 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
             if let Some(pid) = pid {
                 loaded.set_target(pid);
             }
-            loaded.attach(&artifact.manifest, target, options.pid)?;
+            // Probes in user code are limited to the target, where that is one process.
+            let limit = match &child {
+                Some(child) => child.is_direct().then(|| child.pid()),
+                None => options.pid,
+            };
+            loaded.attach(&artifact.manifest, target, limit)?;
             kernel = Some(loaded);
             mapped = MapGlobals::new(&artifact.module, layout, maps)
                 .map_err(|error| RunError::map("of the globals", error))?;

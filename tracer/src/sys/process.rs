@@ -31,6 +31,8 @@ pub fn page_size() -> usize {
 #[derive(Debug)]
 pub struct Child {
     pid: u32,
+    /// The process becomes the program itself, not a shell that starts it.
+    direct: bool,
     gate: Option<OwnedFd>,
 }
 
@@ -79,12 +81,17 @@ impl Child {
                 libc::_exit(127);
             }
         }
-        Ok(Child { pid: pid as u32, gate: Some(write) })
+        Ok(Child { pid: pid as u32, direct: simple, gate: Some(write) })
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Whether the process becomes the traced program itself: a shell's children are processes of their own.
+    pub fn is_direct(&self) -> bool {
+        self.direct
     }
 
     /// Lets it run.
