@@ -83,7 +83,7 @@ impl ElfFile {
     pub fn section(&self, name: &str) -> Vec<u8> {
         let Some(file) = self.parsed() else { return Vec::new() };
         let Some(section) = file.section_by_name(name) else { return Vec::new() };
-        section.uncompressed_data().map(|data| data.into_owned()).unwrap_or_default()
+        section.uncompressed_data().map(std::borrow::Cow::into_owned).unwrap_or_default()
     }
 
     /// The address of a section; `None` when there is none.

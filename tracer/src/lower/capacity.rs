@@ -204,7 +204,7 @@ impl Capacities {
                 }
             }
             StmtKind::Delete { global, keys } => {
-                self.pass_keys(owner, global.0, keys.iter().map(Option::as_ref))
+                self.pass_keys(owner, global.0, keys.iter().map(Option::as_ref));
             }
             StmtKind::Try { message: Some(message), .. } => {
                 let max = self.max;
@@ -246,7 +246,7 @@ impl Capacities {
                 self.pass_place(owner, place, capacity);
             }
             ExprKind::Modify { place, .. } | ExprKind::Crement { place, .. } => {
-                self.pass_place(owner, place, 0)
+                self.pass_place(owner, place, 0);
             }
             ExprKind::Call { function, args } => {
                 for (n, arg) in args.iter().enumerate() {

@@ -294,7 +294,7 @@ impl<'p> Body<'_, 'p> {
                 self.frontier_of_children(expr, captures);
             }
             ExprKind::Contains { .. } if !evaluable(program, expr) => {
-                self.frontier_of_children(expr, captures)
+                self.frontier_of_children(expr, captures);
             }
             _ => self.capture(expr, captures),
         }

@@ -14,7 +14,7 @@ pub(super) fn children<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
         | ExprKind::Saved(_) => {}
         ExprKind::Get(element) => element_children(element, visit),
         ExprKind::Contains { keys, .. } | ExprKind::Stat { keys, .. } => {
-            keys.iter().flatten().for_each(visit)
+            keys.iter().flatten().for_each(visit);
         }
         ExprKind::Neg(x) | ExprKind::BitNot(x) | ExprKind::Not(x) | ExprKind::Raise(x) => visit(x),
         ExprKind::Match { subject, .. } => visit(subject),

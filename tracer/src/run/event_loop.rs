@@ -120,7 +120,7 @@ async fn events(
         }
         match event {
             Some(Event::Timer { function, site }) if !session.is_over() => {
-                session.handler(function, &[], site)
+                session.handler(function, &[], site);
             }
             Some(Event::Signal | Event::TargetEnded | Event::TimeOut) => session.host.exiting = true,
             Some(Event::Timer { .. } | Event::Records) | None => {}

@@ -1,7 +1,7 @@
 //! Macros and `%( %)` conditionals: tokens to tokens.
 //!
 //! Two layers, one pulling from the other. The lower one defines and expands `@macro`s; a use pushes an
-//! [`Activation`] on a stack. The upper one evaluates conditions and drops the branches not taken, so that a
+//! `Activation` on a stack. The upper one evaluates conditions and drops the branches not taken, so that a
 //! `@define` counts only where it is kept, and macros may stand in conditions and hold whole conditionals.
 //! A macro's body is copied under a source text of its own per use, whose origin is the use: every token knows
 //! both where it was written and how it came here.

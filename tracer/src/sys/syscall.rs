@@ -1,6 +1,6 @@
 //! The one door to `bpf(2)` and `perf_event_open(2)`, and the argument block they share.
 //!
-//! Unit tests put a fake behind the door with [`fake::install`]; it sees every call and answers it, so that loading
+//! Unit tests put a fake behind the door with `fake::install`; it sees every call and answers it, so that loading
 //! and attaching can be tested without root.
 //!
 //! Invariant: an [`Attr`] borrows everything that its pointers point to, so a call never sees a dead buffer.
@@ -171,18 +171,12 @@ pub(super) mod fake {
         pub(in crate::sys) words: Vec<u64>,
         /// Its size.
         pub(in crate::sys) size: u32,
-        /// pid and cpu, or request and argument.
-        pub(in crate::sys) extra: (i64, i64),
     }
 
     impl Seen {
         /// A 32-bit field.
         pub(in crate::sys) fn u32(&self, at: usize) -> u32 {
             (self.words[at / 8] >> ((at % 8) * 8)) as u32
-        }
-        /// A 64-bit field.
-        pub(in crate::sys) fn u64(&self, at: usize) -> u64 {
-            self.words[at / 8]
         }
     }
 
@@ -205,21 +199,11 @@ pub(super) mod fake {
             let mut fake = fake.borrow_mut();
             let answer = fake.as_mut()?;
             let seen = match syscall {
-                Syscall::Bpf { cmd, attr } => {
-                    Seen { cmd: *cmd, words: attr.words.to_vec(), size: attr.size, extra: (0, 0) }
+                Syscall::Bpf { cmd, attr } => Seen { cmd: *cmd, words: attr.words.to_vec(), size: attr.size },
+                Syscall::PerfEventOpen { attr, .. } => {
+                    Seen { cmd: u32::MAX, words: attr.words.to_vec(), size: attr.size }
                 }
-                Syscall::PerfEventOpen { attr, pid, cpu } => Seen {
-                    cmd: u32::MAX,
-                    words: attr.words.to_vec(),
-                    size: attr.size,
-                    extra: (i64::from(*pid), i64::from(*cpu)),
-                },
-                Syscall::PerfEventIoctl { request, argument, .. } => Seen {
-                    cmd: u32::MAX - 1,
-                    words: Vec::new(),
-                    size: 0,
-                    extra: (*request as i64, *argument as i64),
-                },
+                Syscall::PerfEventIoctl { .. } => Seen { cmd: u32::MAX - 1, words: Vec::new(), size: 0 },
             };
             Some(answer(&seen))
         })

@@ -9,6 +9,7 @@ mod types;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use gimli::{AttributeValue, EndianArcSlice, LittleEndian, Reader, UnitOffset};
 
@@ -21,6 +22,9 @@ pub(crate) type Slice = EndianArcSlice<LittleEndian>;
 pub(crate) type Dwarf = gimli::Dwarf<Slice>;
 pub(crate) type Unit = gimli::Unit<Slice>;
 pub(crate) type Entry<'u> = gimli::DebuggingInformationEntry<Slice>;
+
+/// Addresses and lines of a unit, sorted.
+type Rows = Arc<Vec<(u64, u64)>>;
 
 /// A function with code of its own.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,7 +58,7 @@ pub struct DebugInfo {
     units: Vec<Unit>,
     functions: Vec<Function>,
     frames: location::Frames,
-    lines: std::sync::Mutex<HashMap<usize, std::sync::Arc<Vec<(u64, u64)>>>>,
+    lines: Mutex<HashMap<usize, Rows>>,
 }
 
 impl DebugInfo {
@@ -79,7 +83,7 @@ impl DebugInfo {
             units,
             functions: Vec::new(),
             frames: location::Frames::load(code),
-            lines: std::sync::Mutex::default(),
+            lines: Mutex::default(),
         };
         info.functions = info.index();
         Some(info)
@@ -226,7 +230,8 @@ impl DebugInfo {
             Some(self.dwarf.attr_string(unit, value).ok()?.to_string_lossy().ok()?.into_owned())
         };
         let directory = file.directory(header).and_then(text).unwrap_or_default();
-        let root = unit.comp_dir.as_ref().and_then(|d| d.to_string_lossy().ok().map(|t| t.into_owned()));
+        let root =
+            unit.comp_dir.as_ref().and_then(|d| d.to_string_lossy().ok().map(std::borrow::Cow::into_owned));
         let path = if directory.starts_with('/') {
             Path::new(&directory).join(&name)
         } else {
@@ -325,7 +330,7 @@ impl DebugInfo {
     }
 
     /// Addresses and lines of a unit, sorted.
-    fn rows(&self, number: usize) -> std::sync::Arc<Vec<(u64, u64)>> {
+    fn rows(&self, number: usize) -> Rows {
         if let Some(rows) = self.lines.lock().ok().and_then(|lines| lines.get(&number).cloned()) {
             return rows;
         }
@@ -339,7 +344,7 @@ impl DebugInfo {
             }
         }
         found.sort_unstable();
-        let found = std::sync::Arc::new(found);
+        let found = Arc::new(found);
         if let Ok(mut lines) = self.lines.lock() {
             lines.insert(number, found.clone());
         }

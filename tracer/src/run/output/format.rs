@@ -67,8 +67,8 @@ fn convert(
             pad(out, left, width, bytes);
         }
         ConversionKind::Binary => {
-            let bytes = match precision.or(Some(width)) {
-                Some(n @ (1 | 2 | 4 | 8)) => n,
+            let bytes = match precision.unwrap_or(width) {
+                n @ (1 | 2 | 4 | 8) => n,
                 _ => 8,
             };
             out.extend_from_slice(&number.to_le_bytes()[..bytes]);

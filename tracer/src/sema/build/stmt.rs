@@ -136,9 +136,7 @@ impl Builder<'_, '_> {
         let limit = foreach.limit.as_ref().map(|limit| self.long(limit));
         let (over, key_types, value_type, visiting) = match &foreach.base {
             ast::Indexable::Array(array) => {
-                let Some(global) = self.array(array) else {
-                    return None;
-                };
+                let global = self.array(array)?;
                 if let Some((SortBy::Stat(op), _)) = by_value {
                     let noted = self.symbols.globals[global.0 as usize].extract(op, 0, array.span);
                     self.note(noted);
