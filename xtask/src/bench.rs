@@ -45,19 +45,19 @@ const PROGRAMS: &[Program] = &[
     Program {
         name: "log histogram",
         by_hand: 60,
-        script: "global h probe HIT.call { h <<< $number } probe end { print(@hist_log(h)) }",
+        script: "global h probe HIT.call { h <<< $number } probe end { try { print(@hist_log(h)) } catch { } }",
     },
     Program {
         name: "linear histogram",
         by_hand: 31,
-        script: "global h probe HIT.call { h <<< $number } probe end { print(@hist_linear(h, 0, 1000, 10)) }",
+        script: "global h probe HIT.call { h <<< $number } probe end { try { print(@hist_linear(h, 0, 1000, 10)) } catch { } }",
     },
     Program {
         name: "latency histogram",
         by_hand: 14 + 79,
         script: "global t, h probe HIT.call { t[tid()] = gettimeofday_ns() } \
                  probe HIT.return { if (t[tid()]) h <<< gettimeofday_ns() - t[tid()]; delete t[tid()] } \
-                 probe end { print(@hist_log(h)) }",
+                 probe end { try { print(@hist_log(h)) } catch { } }",
     },
     Program {
         name: "print two numbers",

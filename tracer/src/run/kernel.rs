@@ -27,6 +27,7 @@ use crate::sys::bpf_map::{BpfMap, Update};
 use crate::sys::clock;
 use crate::sys::link::Link;
 use crate::sys::map_view::MapView;
+use crate::sys::process;
 
 /// The loaded kernel side.
 pub struct Kernel {
@@ -117,10 +118,20 @@ impl Kernel {
         self.ledger.load(ledger::STATE as usize) as u32 != 0
     }
 
-    /// Stops all handlers, then detaches, in parallel: each link takes the kernel up to a tenth of a second.
-    pub fn stop(&mut self) {
+    /// Stops all handlers and waits for those that are running: no record comes after this.
+    pub fn stop(&self) {
         self.ledger.store(ledger::STATE as usize, 1);
-        attach::detach(std::mem::take(&mut self.links));
+        process::wait_for_handlers();
+    }
+
+    /// Detaches; in the background where that can be arranged, else in parallel.
+    pub fn detach(&mut self) {
+        let links = std::mem::take(&mut self.links);
+        if !links.is_empty() && process::close_in_background() {
+            drop(links);
+        } else {
+            attach::detach(links);
+        }
     }
 
     /// The ring of records; once.

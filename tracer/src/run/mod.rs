@@ -180,9 +180,6 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
         }
         event_loop::run(&mut session, &mut kernel, options.timeout, waiter)?;
     }
-    if let Some(kernel) = &mut kernel {
-        kernel.stop();
-    }
     session.end();
     let mut clean = true;
     if let Some(kernel) = &kernel {
@@ -195,5 +192,9 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
             session.host.sink().message(&line);
         }
     }
-    Ok(!session.failed() && (clean || !options.strict))
+    let failed = session.failed();
+    if let Some(kernel) = &mut kernel {
+        kernel.detach();
+    }
+    Ok(!failed && (clean || !options.strict))
 }

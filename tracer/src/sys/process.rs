@@ -118,6 +118,53 @@ impl Drop for Child {
     }
 }
 
+/// Waits until every handler that was running has ended: a grace period of the kernel's read-copy-update, under which
+/// programs run (`membarrier(2)`, `MEMBARRIER_CMD_GLOBAL`, 4.16). Where the kernel refuses, nothing is waited for.
+pub fn wait_for_handlers() {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: takes numbers, touches no memory of ours.
+    unsafe {
+        libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+    }
+}
+
+/// Leaves closing this process's descriptors to a child that outlives it by a moment: detaching a uprobe keeps whoever
+/// closes its link waiting for a twentieth of a second, which nobody needs to watch. Whether that could be arranged.
+///
+/// The child has no terminal and none of our standard streams, does nothing but wait for us to end, and then ends too.
+pub fn close_in_background() -> bool {
+    let mut ends = [0; 2];
+    // SAFETY: the kernel writes two descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
+        return false;
+    }
+    // SAFETY: the child calls only async-signal-safe functions.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: as above; the byte is ours.
+        unsafe {
+            libc::setsid();
+            libc::close(ends[1]);
+            let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            for stream in 0..3 {
+                libc::dup2(null, stream);
+            }
+            let mut byte = 0u8;
+            // Ends when the last writer is gone: when our parent has ended.
+            libc::read(ends[0], (&raw mut byte).cast(), 1);
+            libc::_exit(0);
+        }
+    }
+    // SAFETY: closes what was opened above and is used by nobody here; the other end stays open until this process ends.
+    unsafe {
+        libc::close(ends[0]);
+        if pid < 0 {
+            libc::close(ends[1]);
+        }
+    }
+    pid > 0
+}
+
 /// Waits for a process to end.
 #[derive(Debug)]
 pub struct Waiter(OwnedFd);
