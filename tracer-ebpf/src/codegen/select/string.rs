@@ -444,9 +444,10 @@ impl Selector<'_, '_> {
         let Some(Dest::Str(var)) = dest else { return };
         let home = self.home(var);
         let capacity = self.capacity(var);
-        // The helper pads with zeros to the size that it is told.
+        // The helper of 6.0 to 6.2 writes nothing behind the name's end (strscpy; commit f3f213497797, in 6.3, made it
+        // strscpy_pad): without zeros there, one name would be many keys.
         let told = capacity.min(COMM);
-        for at in (told / 8 * 8..align8(capacity)).step_by(8) {
+        for at in (0..align8(capacity)).step_by(8) {
             self.store_bytes(home.at(at), b"", 8);
         }
         let address = self.address(home);
