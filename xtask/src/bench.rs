@@ -40,7 +40,7 @@ const PROGRAMS: &[Program] = &[
         name: "count by pid and name",
         by_hand: 33,
         script: "global n probe HIT.call { n[pid(), execname()]++ } \
-                 probe end { foreach ([p, e] in n) println(n[p, e]) }",
+                 probe end { foreach ([p, e] in n-) println(n[p, e]) }",
     },
     Program {
         name: "log histogram",
@@ -55,8 +55,8 @@ const PROGRAMS: &[Program] = &[
     Program {
         name: "latency histogram",
         by_hand: 14 + 79,
-        script: "global t, h probe HIT.call { t[tid()] = gettimeofday_ns() } \
-                 probe HIT.return { if (t[tid()]) h <<< gettimeofday_ns() - t[tid()]; delete t[tid()] } \
+        script: "global t, h probe HIT.call { t[tid()] = local_clock_ns() } \
+                 probe HIT.return { s = t[tid()]; if (s) { h <<< local_clock_ns() - s; delete t[tid()] } } \
                  probe end { try { print(@hist_log(h)) } catch { } }",
     },
     Program {
