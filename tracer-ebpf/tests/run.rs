@@ -123,6 +123,7 @@ fn case(text: &str, target: &Target, optimized: bool) -> Result<usize, String> {
         programs: programs.collect(),
     };
     let mut machine = Machine::new(&parts, target.cpus);
+    machine.task.padded = target.features.isa_v4;
     for number in 0..generated.pool {
         machine.push(codegen::SCRATCH_POOL, &number.to_le_bytes());
     }

@@ -73,8 +73,11 @@ pub(super) fn call(
             let mut name = task.comm.clone();
             let size = size(b)?;
             name.truncate(size.saturating_sub(1));
-            // As in 6.0 to 6.2: nothing is written behind the end.
             name.push(0);
+            // Kernels 6.0 to 6.2 write nothing behind the end.
+            if task.padded {
+                name.resize(size, 0);
+            }
             m.memory.write(a, &name)?;
             0
         }

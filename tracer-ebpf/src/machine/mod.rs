@@ -59,6 +59,8 @@ pub struct Task {
     pub gid: u32,
     /// Name, at most 15 bytes.
     pub comm: Vec<u8>,
+    /// Whether the kernel pads a name that it copies with zeros.
+    pub padded: bool,
     /// Address of its `task_struct`.
     pub address: u64,
 }
@@ -136,7 +138,15 @@ impl Machine {
             cpus,
             clock: 1_000_000,
             tick: 1000,
-            task: Task { pid: 100, tid: 101, uid: 1000, gid: 1001, comm: b"task".to_vec(), address: 0 },
+            task: Task {
+                pid: 100,
+                tid: 101,
+                uid: 1000,
+                gid: 1001,
+                comm: b"task".to_vec(),
+                padded: false,
+                address: 0,
+            },
             cookie: 0,
             function: 0,
             fuel: 1_000_000,
