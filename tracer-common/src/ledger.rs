@@ -14,6 +14,9 @@ pub const STATE: u32 = 0;
 pub const REALTIME_OFFSET: u32 = 8;
 /// Offset of `target()` (64 bits): process id or 0.
 pub const TARGET: u32 = 16;
+/// Offset of the process (64 bits) whose hits alone count, or 0: for probes in user code that the kernel cannot limit
+/// to a process by itself.
+pub const FILTER: u32 = 24;
 /// Counters in a row.
 pub const CELLS: u32 = 8;
 

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracer_common::ir::{FuncId, When};
@@ -38,19 +39,39 @@ pub enum Event {
 /// waits to be written.
 const BEAT: Duration = Duration::from_millis(200);
 
-/// Runs until the session is over.
-pub fn run(
-    session: &mut Session<'_>,
-    kernel: &mut Option<Kernel>,
-    timeout: Option<Duration>,
-    target: Option<crate::sys::process::Waiter>,
-) -> Result<(), RunError> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
-    runtime.block_on(events(session, kernel, timeout, target))
+/// The loop before it runs. From now on signals wait for it, so that one that arrives while begin handlers run or
+/// probes are attached ends the session as later ones do.
+pub struct EventLoop {
+    runtime: Runtime,
+    signals: Vec<Signal>,
+}
+
+impl EventLoop {
+    /// Catches signals.
+    pub fn new() -> Result<EventLoop, RunError> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
+        let inside = runtime.enter();
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let signals = kinds.map(signal).into_iter().collect::<Result<_, _>>().map_err(RunError::Runtime)?;
+        drop(inside);
+        Ok(EventLoop { runtime, signals })
+    }
+
+    /// Runs until the session is over.
+    pub fn run(
+        self,
+        session: &mut Session<'_>,
+        kernel: &mut Option<Kernel>,
+        timeout: Option<Duration>,
+        target: Option<crate::sys::process::Waiter>,
+    ) -> Result<(), RunError> {
+        self.runtime.block_on(events(self.signals, session, kernel, timeout, target))
+    }
 }
 
 async fn events(
+    signals: Vec<Signal>,
     session: &mut Session<'_>,
     kernel: &mut Option<Kernel>,
     timeout: Option<Duration>,
@@ -63,8 +84,7 @@ async fn events(
             tokio::spawn(timer(send.clone(), event, period, randomize));
         }
     }
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
-        let mut signals = signal(kind).map_err(RunError::Runtime)?;
+    for mut signals in signals {
         let send = send.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {

@@ -102,6 +102,9 @@ impl Kernel {
 
     /// Attaches all programs. Nothing runs before [`Kernel::arm`].
     pub fn attach(&mut self, manifest: &Manifest, target: &Target, pid: Option<u32>) -> Result<(), RunError> {
+        if let Some(pid) = pid {
+            self.ledger.store(ledger::FILTER as usize, u64::from(pid));
+        }
         for (program, loaded) in manifest.programs.iter().zip(&self.programs) {
             self.links.extend(attach::attach(program, loaded, &manifest.sites, target, pid)?);
         }

@@ -30,6 +30,7 @@ use crate::artifact::Artifact;
 use crate::sys::limits;
 use crate::sys::process::{Child, Waiter};
 use eval::Host as _;
+use event_loop::EventLoop;
 use globals::{Globals, MemoryGlobals};
 use host::RealHost;
 use kernel::Kernel;
@@ -121,6 +122,7 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
         None => Output::stdout(),
     };
     let mut host = RealHost::new(Box::new(sink));
+    let events = EventLoop::new()?;
     let mut child = match &options.command {
         Some(command) => Some(
             Child::hold(command)
@@ -178,7 +180,7 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
                 .release()
                 .map_err(|error| RunError::Target(format!("cannot start the command: {error}")))?;
         }
-        event_loop::run(&mut session, &mut kernel, options.timeout, waiter)?;
+        events.run(&mut session, &mut kernel, options.timeout, waiter)?;
     }
     session.end();
     let mut clean = true;

@@ -54,6 +54,27 @@ impl Selector<'_, '_> {
         self.failure_block();
     }
 
+    /// Whether the program itself looks at the process: a perf event can be limited to a thread, not to a process.
+    fn is_filtered(&self) -> bool {
+        matches!(self.entry.kind, ProgramKind::Uprobe | ProgramKind::Uretprobe)
+            && !self.shared.target.features.uprobe_multi
+    }
+
+    /// Leaves when the session is about one process and this is another.
+    fn filter(&mut self, word: Memory, plain_exit: super::Label) {
+        let wanted = self.load_from(Size::Dw, word);
+        let (ours, limited) = (self.block(false), self.block(true));
+        self.jump_if(JumpOp::Ne, wanted, 0, limited);
+        self.jump(ours);
+        self.aside(limited, |s| {
+            let process = s.call_for(Helper::GetCurrentPidTgid, &[]);
+            s.alu(AluOp::Rsh, process, 32);
+            s.jump_if(JumpOp::Ne, process, wanted, plain_exit);
+            s.jump(ours);
+        });
+        self.at(ours);
+    }
+
     /// Tests the session's state and counts the hit.
     fn count_hit(&mut self, plain_exit: super::Label) {
         let map = self.shared.ledger();
@@ -67,6 +88,10 @@ impl Selector<'_, '_> {
         };
         let state = self.load_from(Size::W, Memory { base: Base::Reg(head), off });
         self.jump_if(JumpOp::Ne, state, 0, plain_exit);
+        if self.is_filtered() {
+            let off = off + (ledger::FILTER - ledger::STATE) as i32;
+            self.filter(Memory { base: Base::Reg(head), off }, plain_exit);
+        }
         let one = self.known(Constant::Number(1));
         self.push(VInsn::Atomic { op: AtomicOp::Add, fetch: false, base: row, off: 0, src: one });
     }
