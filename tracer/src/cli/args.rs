@@ -86,8 +86,8 @@ pub struct Typed {
     /// Accepted and ignored: the runtime is always eBPF
     #[arg(long)]
     bpf: bool,
-    /// The script's file (`-` is standard input), then the script's arguments
-    #[arg(value_name = "FILE ARGS", trailing_var_arg = true, allow_hyphen_values = false)]
+    /// The script's file (`-` is standard input), then the script's arguments; those that begin with `-` come after `--`
+    #[arg(value_name = "FILE ARGS")]
     rest: Vec<String>,
 }
 
@@ -181,10 +181,10 @@ mod tests {
     }
 
     #[test]
-    fn options_end_where_the_script_begins() {
-        let session = session(&["-v", "x.stp", "-n", "5"]).expect("a file and its arguments");
+    fn options_may_follow_the_script() {
+        let session = session(&["x.stp", "5", "-v", "--", "-n"]).expect("a file, its arguments, an option");
         assert_eq!(session.script, Script::File("x.stp".into()));
-        assert_eq!(session.args, ["-n", "5"]);
+        assert_eq!(session.args, ["5", "-n"]);
         assert_eq!(session.verbose, 1);
     }
 

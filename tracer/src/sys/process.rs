@@ -41,9 +41,8 @@ impl Child {
     pub fn hold(command: &str) -> io::Result<Child> {
         // A plain command is run directly: its process is then the traced program from its first instruction.
         let simple = !command.contains([
-            '|', '&', ';', '<', '>', '(', ')', '$', '`', '\\', '"', '\'', '*', '?', '[', '#', '~', '=', '%',
-            '\n',
-        ]);
+            '|', '&', ';', '<', '>', '(', ')', '$', '`', '\\', '"', '\'', '*', '?', '[', '#', '~', '\n',
+        ]) && !command.split_whitespace().next().is_some_and(|first| first.contains('='));
         let words: Vec<CString> = if simple {
             command.split_whitespace().map(CString::new).collect::<Result<_, _>>()?
         } else {
