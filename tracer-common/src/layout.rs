@@ -62,7 +62,8 @@ impl CellLayout {
         };
         let nothing = fields.hist.is_none() && !fields.sum;
         let count = take(fields.count || fields.min || fields.max || fields.variance.is_some() || nothing, 8);
-        let sum = take(fields.sum, 8);
+        // Cells of several CPUs are joined around the mean that the sums give.
+        let sum = take(fields.sum || fields.variance.is_some(), 8);
         let min = take(fields.min, 8);
         let max = take(fields.max, 8);
         let variance = take(fields.variance.is_some(), 16);

@@ -80,7 +80,7 @@ pub fn linear_bucket(value: i64, low: i64, high: i64, width: i64) -> usize {
     if index >= last as i128 { last } else { index as usize }
 }
 
-/// One accumulated statistic, merged over all CPUs. Fields that no extractor asks for stay zero.
+/// One accumulated statistic. Fields that no extractor asks for stay zero.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Cell {
     /// Values seen.
@@ -91,10 +91,12 @@ pub struct Cell {
     pub min: i64,
     /// Largest; meaningless while `count` is 0.
     pub max: i64,
-    /// Running mean, scaled by the variance shift.
+    /// Running mean of the values shifted left by `shift`.
     pub mean: i64,
-    /// Running sum of squared deviations (Welford).
+    /// Running sum of squared deviations (Welford), of the shifted values.
     pub m2: i64,
+    /// Bit shift of `@variance`: more bits, more exact and sooner an overflow.
+    pub shift: u8,
     /// Histogram counts, empty without a histogram.
     pub buckets: Vec<i64>,
 }
@@ -139,8 +141,12 @@ impl Cell {
     pub fn add(&mut self, value: i64, fields: &StatFields) {
         self.min = if self.count == 0 { value } else { self.min.min(value) };
         self.max = if self.count == 0 { value } else { self.max.max(value) };
-        self.count += 1;
+        self.count = self.count.wrapping_add(1);
         self.sum = self.sum.wrapping_add(value);
+        if let Some(shift) = fields.variance {
+            self.shift = shift;
+            self.deviate(shifted(value, shift));
+        }
         if let Some(hist) = fields.hist {
             if self.buckets.is_empty() {
                 self.buckets = vec![0; hist.buckets()];
@@ -149,21 +155,62 @@ impl Cell {
         }
     }
 
-    /// Merges another CPU's cell into this one.
-    pub fn merge(&mut self, other: &Cell) {
-        if other.count == 0 && other.buckets.iter().all(|b| *b == 0) {
+    /// Welford's step; `count` holds the value already. SystemTap keeps the deviation in 32 bits, and is wrong beyond
+    /// them; here it has 64.
+    fn deviate(&mut self, value: i64) {
+        if self.count == 1 {
+            (self.mean, self.m2) = (value, 0);
             return;
         }
-        self.min = if self.count == 0 { other.min } else { self.min.min(other.min) };
-        self.max = if self.count == 0 { other.max } else { self.max.max(other.max) };
-        self.count += other.count;
+        let deviation = value.wrapping_sub(self.mean);
+        self.mean = self.mean.wrapping_add(quotient(deviation, self.count));
+        self.m2 = self.m2.wrapping_add(deviation.wrapping_mul(value.wrapping_sub(self.mean)));
+    }
+
+    /// Merges the cell of another CPU, as SystemTap does for an element of an array: two at a time.
+    pub fn merge(&mut self, other: &Cell) {
+        if other.is_empty() {
+            return;
+        }
+        if self.is_empty() {
+            *self = other.clone();
+            return;
+        }
+        let (mean, m2) = join(&[&*self, other]);
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.count = self.count.wrapping_add(other.count);
         self.sum = self.sum.wrapping_add(other.sum);
+        (self.mean, self.m2) = (mean, m2);
         if self.buckets.len() < other.buckets.len() {
             self.buckets.resize(other.buckets.len(), 0);
         }
         for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
-            *mine += theirs;
+            *mine = mine.wrapping_add(*theirs);
         }
+    }
+
+    /// The cells of all CPUs as one, as SystemTap does for a scalar: all at once, around the mean that the sum gives.
+    /// `@variance` can differ by rounding from merging two at a time; with one CPU too.
+    pub fn total(cells: &[Cell]) -> Cell {
+        let seen: Vec<&Cell> = cells.iter().filter(|cell| !cell.is_empty()).collect();
+        let mut total = Cell::default();
+        for cell in &seen {
+            total.merge(cell);
+        }
+        if !seen.is_empty() {
+            (total.mean, total.m2) = join(&seen);
+        }
+        total
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count == 0 && self.buckets.iter().all(|count| *count == 0)
+    }
+
+    /// Variance of the shifted values.
+    fn variance(&self) -> i64 {
+        if self.count < 2 { 0 } else { quotient(self.m2, self.count - 1) }
     }
 
     /// An extracted number. `None` for all but `@count` and `@sum` when nothing was accumulated: SystemTap raises
@@ -172,11 +219,43 @@ impl Cell {
         match op {
             StatOp::Count => Some(self.count),
             StatOp::Sum => Some(self.sum),
-            _ if self.count == 0 => None,
+            StatOp::Min | StatOp::Max | StatOp::Avg | StatOp::Variance if self.count == 0 => None,
             StatOp::Min => Some(self.min),
             StatOp::Max => Some(self.max),
-            StatOp::Avg => Some(self.sum / self.count),
-            StatOp::Variance => Some(if self.count < 2 { 0 } else { self.m2 / (self.count - 1) }),
+            StatOp::Avg => Some(quotient(self.sum, self.count)),
+            StatOp::Variance => Some(self.variance() >> (2 * u32::from(self.shift)).min(63)),
         }
     }
 }
+
+/// A value as `@variance(x, shift)` accumulates it.
+fn shifted(value: i64, shift: u8) -> i64 {
+    value.wrapping_shl(u32::from(shift))
+}
+
+/// Towards zero; the divisor is a count, hostile or not.
+fn quotient(value: i64, by: i64) -> i64 {
+    if by == 0 { 0 } else { value.wrapping_div(by) }
+}
+
+/// Mean and sum of squared deviations of several cells: the total variance, which is what each varies in itself plus
+/// what their means vary around the mean of all. Rounded where SystemTap rounds, so that the numbers are the same.
+fn join(cells: &[&Cell]) -> (i64, i64) {
+    let count = cells.iter().fold(0i64, |count, cell| count.wrapping_add(cell.count));
+    let sum = cells.iter().fold(0i64, |sum, cell| sum.wrapping_add(cell.sum));
+    let shift = cells.first().map_or(0, |cell| cell.shift);
+    let mean = quotient(shifted(sum, shift), count);
+    let mut squares = 0i64;
+    for cell in cells {
+        let apart = cell.mean.wrapping_sub(mean);
+        squares = squares
+            .wrapping_add(cell.count.wrapping_mul(apart).wrapping_mul(apart))
+            .wrapping_add(cell.count.wrapping_sub(1).wrapping_mul(cell.variance()));
+    }
+    // A part of what is left over by the division is never seen again.
+    let degrees = count.wrapping_sub(1);
+    (mean, quotient(squares, degrees).wrapping_mul(degrees))
+}
+
+#[cfg(test)]
+mod tests;
