@@ -1,4 +1,9 @@
-//! `printf`: values to text, as SystemTap's runtime does it (checked against SystemTap 5.6).
+//! `printf`: values to text, byte for byte as SystemTap 5.6 does it.
+//!
+//! Where C and SystemTap differ, SystemTap is right: `0` pads only when no other flag stands before it, a negative `*`
+//! is no width (and, for a string, a precision of nothing), `%#o` of 0 is `00`, `%b` pads with NULs.
+//!
+//! **Not here:** reading a format (`syntax::format`), reading the memory that `%m` and `%M` show.
 
 use tracer_common::format::{Conversion, ConversionKind, Format, Part, Size};
 
@@ -15,18 +20,15 @@ pub fn format(format: &Format, args: &[Value]) -> Vec<u8> {
         match part {
             Part::Text(text) => out.extend_from_slice(text),
             Part::Conversion(conversion) => {
-                let mut size = |size: Option<Size>| match size {
-                    None => None,
-                    Some(Size::Fixed(n)) => Some(i64::from(n)),
-                    Some(Size::Argument) => Some(args.next().map_or(0, Value::long)),
+                let mut size = |size: Option<Size>| {
+                    size.map(|size| match size {
+                        Size::Fixed(n) => i64::from(n),
+                        Size::Argument => args.next().map_or(0, Value::long),
+                    })
                 };
-                let width = size(conversion.width);
-                let precision = size(conversion.precision);
-                // A negative width means left-aligned.
-                let left = conversion.left || width.is_some_and(|w| w < 0);
-                let width = width.map_or(0, |w| w.saturating_abs().min(WIDEST) as usize);
-                let precision = precision.filter(|p| *p >= 0).map(|p| p.min(WIDEST) as usize);
-                convert(&mut out, conversion, left, width, precision, args.next());
+                let width = size(conversion.width).map(|n| n.clamp(0, WIDEST) as usize);
+                let precision = size(conversion.precision).map(|n| n.clamp(0, WIDEST) as usize);
+                convert(&mut out, conversion, width, precision, args.next());
             }
         }
     }
@@ -36,67 +38,50 @@ pub fn format(format: &Format, args: &[Value]) -> Vec<u8> {
 fn convert(
     out: &mut Vec<u8>,
     conversion: &Conversion,
-    left: bool,
-    width: usize,
+    width: Option<usize>,
     precision: Option<usize>,
     value: Option<&Value>,
 ) {
     let number = value.map_or(0, Value::long);
+    let bytes = value.map_or(&b""[..], Value::bytes);
+    let (left, columns) = (conversion.left, width.unwrap_or(0));
     match conversion.kind {
         ConversionKind::String => {
-            let bytes = value.map_or(&b""[..], Value::bytes);
-            let quoted;
-            let bytes = if conversion.alternate {
-                quoted = escaped(bytes);
-                &quoted
-            } else {
-                bytes
-            };
-            let bytes = &bytes[..bytes.len().min(precision.unwrap_or(usize::MAX))];
-            pad(out, left, width, bytes);
+            pad(out, left, columns, b' ', &bytes[..bytes.len().min(precision.unwrap_or(usize::MAX))]);
+            if conversion.zero {
+                // `%0s` ends the text with a NUL, for readers of binary output.
+                out.push(0);
+            }
         }
         ConversionKind::Character => {
             let byte = [number as u8];
-            let quoted;
-            let bytes = if conversion.alternate {
-                quoted = escaped(&byte);
-                &quoted[..]
+            if conversion.alternate {
+                pad(out, left, columns, b' ', &escaped(byte[0]));
             } else {
-                &byte[..]
-            };
-            pad(out, left, width, bytes);
+                pad(out, left, columns, b' ', &byte);
+            }
         }
         ConversionKind::Binary => {
-            let bytes = match precision.unwrap_or(width) {
-                n @ (1 | 2 | 4 | 8) => n,
-                _ => 8,
-            };
-            out.extend_from_slice(&number.to_le_bytes()[..bytes]);
+            let size = |n: Option<usize>| n.filter(|n| matches!(n, 1 | 2 | 4 | 8));
+            let bytes = size(precision).or(size(width)).unwrap_or(8);
+            pad(out, left, columns, 0, &number.to_le_bytes()[..bytes]);
         }
         // Memory is read where the hit is; what arrives here is its bytes.
-        ConversionKind::Memory => out.extend_from_slice(value.map_or(b"", Value::bytes)),
+        ConversionKind::Memory => pad(out, left, columns, b' ', bytes),
         ConversionKind::MemoryHex => {
-            for byte in value.map_or(&b""[..], Value::bytes) {
-                out.extend_from_slice(format!("{byte:02x}").as_bytes());
-            }
+            let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            pad(out, left, columns, b' ', text.as_bytes());
         }
         ConversionKind::Signed
         | ConversionKind::Unsigned
         | ConversionKind::HexLower
         | ConversionKind::HexUpper
         | ConversionKind::Octal
-        | ConversionKind::Pointer => digits(out, conversion, left, width, precision, number),
+        | ConversionKind::Pointer => digits(out, conversion, columns, precision, number),
     }
 }
 
-fn digits(
-    out: &mut Vec<u8>,
-    conversion: &Conversion,
-    left: bool,
-    width: usize,
-    precision: Option<usize>,
-    number: i64,
-) {
+fn digits(out: &mut Vec<u8>, conversion: &Conversion, width: usize, precision: Option<usize>, number: i64) {
     let (digits, prefix) = match conversion.kind {
         ConversionKind::Signed => {
             let sign = match (number < 0, conversion.plus, conversion.space) {
@@ -111,12 +96,19 @@ fn digits(
         ConversionKind::HexUpper => (format!("{number:X}"), if conversion.alternate { "0X" } else { "" }),
         ConversionKind::Octal => (format!("{number:o}"), if conversion.alternate { "0" } else { "" }),
         ConversionKind::Pointer => (format!("{number:x}"), "0x"),
-        _ => ((number as u64).to_string(), ""),
+        ConversionKind::Unsigned
+        | ConversionKind::Character
+        | ConversionKind::String
+        | ConversionKind::Binary
+        | ConversionKind::Memory
+        | ConversionKind::MemoryHex => ((number as u64).to_string(), ""),
     };
+    let left = conversion.left;
     let zeros = precision.unwrap_or(0).saturating_sub(digits.len());
     let body = prefix.len() + zeros + digits.len();
     let fill = width.saturating_sub(body);
-    let padded = conversion.zero && !left;
+    // After another flag a 0 belongs to the width.
+    let padded = conversion.zero && !left && !conversion.plus && !conversion.space && !conversion.alternate;
     if !left && !padded {
         out.resize(out.len() + fill, b' ');
     }
@@ -128,34 +120,33 @@ fn digits(
     }
 }
 
-fn pad(out: &mut Vec<u8>, left: bool, width: usize, bytes: &[u8]) {
+fn pad(out: &mut Vec<u8>, left: bool, width: usize, with: u8, bytes: &[u8]) {
     let fill = width.saturating_sub(bytes.len());
     if !left {
-        out.resize(out.len() + fill, b' ');
+        out.resize(out.len() + fill, with);
     }
     out.extend_from_slice(bytes);
     if left {
-        out.resize(out.len() + fill, b' ');
+        out.resize(out.len() + fill, with);
     }
 }
 
-/// Bytes that are no printable ASCII as C escapes.
-pub fn escaped(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    for byte in bytes {
-        match byte {
-            b'\t' => out.extend_from_slice(b"\\t"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            0x0b => out.extend_from_slice(b"\\v"),
-            0x0c => out.extend_from_slice(b"\\f"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            7 => out.extend_from_slice(b"\\a"),
-            8 => out.extend_from_slice(b"\\b"),
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            0x20..0x7f => out.push(*byte),
-            _ => out.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
-        }
+/// A byte as in a character literal of C.
+fn escaped(byte: u8) -> Vec<u8> {
+    match byte {
+        0x07 => b"\\a".to_vec(),
+        0x08 => b"\\b".to_vec(),
+        b'\t' => b"\\t".to_vec(),
+        b'\n' => b"\\n".to_vec(),
+        0x0b => b"\\v".to_vec(),
+        0x0c => b"\\f".to_vec(),
+        b'\r' => b"\\r".to_vec(),
+        b'\'' => b"\\'".to_vec(),
+        b'\\' => b"\\\\".to_vec(),
+        0x20..0x7f => vec![byte],
+        _ => format!("\\{byte:03o}").into_bytes(),
     }
-    out
 }
+
+#[cfg(test)]
+mod tests;

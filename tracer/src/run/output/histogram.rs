@@ -75,3 +75,52 @@ fn label(hist: HistOp, rows: usize, row: usize) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracer_common::stat::StatFields;
+
+    /// Histograms that SystemTap 5.6 printed. Above each: its kind, then its values, `VALUE*TIMES`.
+    const SYSTEMTAP: &str = include_str!("histogram/systemtap.txt");
+
+    fn number(text: &str) -> i64 {
+        text.parse().expect("a number")
+    }
+
+    fn kind(text: &str) -> HistOp {
+        match text.split(' ').collect::<Vec<&str>>()[..] {
+            ["log"] => HistOp::Log,
+            ["linear", low, high, width] => {
+                HistOp::Linear { low: number(low), high: number(high), width: number(width) }
+            }
+            _ => panic!("what is {text}?"),
+        }
+    }
+
+    #[test]
+    fn histograms_are_those_of_systemtap() {
+        let mut seen = 0;
+        for case in SYSTEMTAP.split("# ").skip(1) {
+            let (head, expected) = case.split_once('\n').expect("a heading");
+            let (hist, values) = head.split_once(": ").expect("kind and values");
+            let hist = kind(hist);
+            let fields = StatFields { count: true, hist: Some(hist), ..StatFields::default() };
+            let mut cell = Cell::default();
+            for value in values.split(' ') {
+                let (value, times) = value.split_once('*').unwrap_or((value, "1"));
+                for _ in 0..number(times) {
+                    cell.add(number(value), &fields);
+                }
+            }
+            assert_eq!(String::from_utf8_lossy(&histogram(hist, &cell)), expected, "{head}");
+            seen += 1;
+        }
+        assert_eq!(seen, 59);
+    }
+
+    #[test]
+    fn nothing_to_show_is_no_text() {
+        assert_eq!(histogram(HistOp::Log, &Cell::default()), b"");
+    }
+}
