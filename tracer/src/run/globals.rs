@@ -1,7 +1,8 @@
 //! Globals as the evaluator sees them, whatever holds them.
 //!
 //! [`MemoryGlobals`] is for globals that kernel code does not touch, and for tests; `maps` holds those in BPF maps.
-//! Semantics are stap's: a missing element reads as nothing and is not inserted; rows come in the order of insertion.
+//! Semantics are stap's: a missing element reads as nothing and is not inserted; rows come in the order of insertion,
+//! until a sorted `foreach` leaves them in another ([`Globals::reorder`]); a wrapping array drops the first row.
 //!
 //! **Not here:** sorting and slices (`eval::iterate`).
 
@@ -80,8 +81,10 @@ pub trait Globals {
     fn aggregate(&mut self, global: GlobalId, keys: &[Value], value: i64) -> Result<(), GlobalError>;
     /// A statistic, merged; `None` when the element is not there.
     fn cell(&mut self, global: GlobalId, keys: &[Value]) -> Result<Option<Cell>, GlobalError>;
-    /// All elements of an array, in the order of their insertion.
+    /// All elements of an array, in order.
     fn rows(&mut self, global: GlobalId) -> Result<Vec<Row>, GlobalError>;
+    /// Leaves an array in this order; elements that are not named, or inserted later, come after those that are.
+    fn reorder(&mut self, global: GlobalId, keys: Vec<Vec<Value>>) -> Result<(), GlobalError>;
 }
 
 /// Applies an update.
@@ -111,6 +114,8 @@ pub struct MemoryGlobals {
 #[derive(Clone, Debug)]
 struct Table {
     rows: BTreeMap<Vec<Value>, (u64, Item)>,
+    /// The keys again, by the numbers beside the items: the order of the rows.
+    order: BTreeMap<u64, Vec<Value>>,
     inserted: u64,
     scalar: bool,
     max_entries: usize,
@@ -128,7 +133,7 @@ impl MemoryGlobals {
                     Init::Long(value) => Value::Long(*value),
                     Init::Str(bytes) => Value::Str(bytes.clone()),
                 };
-                table.rows.insert(Vec::new(), (0, Item::Value(value)));
+                table.put(Vec::new(), Item::Value(value));
             }
         }
         globals
@@ -143,6 +148,7 @@ impl Table {
     fn new(global: &Global) -> Table {
         Table {
             rows: BTreeMap::new(),
+            order: BTreeMap::new(),
             inserted: 0,
             scalar: global.keys.is_empty(),
             max_entries: global.max_entries as usize,
@@ -161,17 +167,28 @@ impl Table {
                 if !self.wrap {
                     return Err(GlobalError::Overflow);
                 }
-                let oldest = self.rows.iter().min_by_key(|(_, (at, _))| *at).map(|(keys, _)| keys.clone());
-                if let Some(oldest) = oldest {
-                    self.rows.remove(&oldest);
+                if let Some((_, first)) = self.order.pop_first() {
+                    self.rows.remove(&first);
                 }
             }
-            self.inserted += 1;
-            self.rows.insert(keys.to_vec(), (self.inserted, new));
+            self.put(keys.to_vec(), new);
         }
         match self.rows.get_mut(keys) {
             Some((_, item)) => Ok(item),
             None => Err(GlobalError::Overflow),
+        }
+    }
+
+    /// Inserts an element that is not there, as the last.
+    fn put(&mut self, keys: Vec<Value>, item: Item) {
+        self.inserted += 1;
+        self.order.insert(self.inserted, keys.clone());
+        self.rows.insert(keys, (self.inserted, item));
+    }
+
+    fn take(&mut self, keys: &[Value]) {
+        if let Some((at, _)) = self.rows.remove(keys) {
+            self.order.remove(&at);
         }
     }
 }
@@ -210,12 +227,14 @@ impl Globals for MemoryGlobals {
     }
 
     fn delete(&mut self, global: GlobalId, keys: &[Value]) -> Result<(), GlobalError> {
-        self.table(global).rows.remove(keys);
+        self.table(global).take(keys);
         Ok(())
     }
 
     fn clear(&mut self, global: GlobalId) -> Result<(), GlobalError> {
-        self.table(global).rows.clear();
+        let table = self.table(global);
+        table.rows.clear();
+        table.order.clear();
         Ok(())
     }
 
@@ -229,21 +248,37 @@ impl Globals for MemoryGlobals {
     }
 
     fn cell(&mut self, global: GlobalId, keys: &[Value]) -> Result<Option<Cell>, GlobalError> {
-        Ok(match self.table(global).rows.get(keys) {
+        let table = self.table(global);
+        Ok(match table.rows.get(keys) {
+            Some((_, Item::Cell(cell))) if table.scalar => Some(Cell::total(std::slice::from_ref(cell))),
             Some((_, Item::Cell(cell))) => Some(cell.clone()),
             _ => None,
         })
     }
 
     fn rows(&mut self, global: GlobalId) -> Result<Vec<Row>, GlobalError> {
-        let mut rows: Vec<(u64, Row)> = self
-            .table(global)
-            .rows
-            .iter()
-            .map(|(keys, (at, item))| (*at, Row { keys: keys.clone(), item: item.clone() }))
-            .collect();
-        rows.sort_by_key(|(at, _)| *at);
-        Ok(rows.into_iter().map(|(_, row)| row).collect())
+        let table = self.table(global);
+        let row = |keys: &Vec<Value>| {
+            let (_, item) = table.rows.get(keys)?;
+            Some(Row { keys: keys.clone(), item: item.clone() })
+        };
+        Ok(table.order.values().filter_map(row).collect())
+    }
+
+    fn reorder(&mut self, global: GlobalId, keys: Vec<Vec<Value>>) -> Result<(), GlobalError> {
+        let table = self.table(global);
+        let before = std::mem::take(&mut table.order);
+        table.inserted = 0;
+        for keys in keys.into_iter().chain(before.into_values()) {
+            if let Some((at, _)) = table.rows.get_mut(&keys)
+                && table.order.get(at) != Some(&keys)
+            {
+                table.inserted += 1;
+                *at = table.inserted;
+                table.order.insert(table.inserted, keys);
+            }
+        }
+        Ok(())
     }
 }
 

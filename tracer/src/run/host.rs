@@ -1,5 +1,6 @@
 //! The machine, as user-domain handlers see it.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,9 +8,13 @@ use crate::run::eval::Host;
 use crate::run::output::sink::Sink;
 use crate::sys::clock;
 
+/// Different warnings that are remembered, so that each is shown once.
+const WARNINGS: usize = 1024;
+
 /// This process and its clocks.
 pub struct RealHost {
     sink: Box<dyn Sink>,
+    warned: BTreeSet<Vec<u8>>,
     target: i64,
     /// `exit()` was called.
     pub exiting: bool,
@@ -18,7 +23,7 @@ pub struct RealHost {
 impl RealHost {
     /// A host that prints to a sink.
     pub fn new(sink: Box<dyn Sink>) -> RealHost {
-        RealHost { sink, target: 0, exiting: false }
+        RealHost { sink, warned: BTreeSet::new(), target: 0, exiting: false }
     }
 
     /// Sets what `target()` says.
@@ -67,6 +72,17 @@ impl Host for RealHost {
 
     fn exit(&mut self) {
         self.exiting = true;
+    }
+
+    /// Repeated warnings are folded, as SystemTap does.
+    fn warn(&mut self, text: &[u8]) {
+        if self.warned.contains(text) {
+            return;
+        }
+        if self.warned.len() < WARNINGS {
+            self.warned.insert(text.to_vec());
+        }
+        self.sink.message(&[b"WARNING: ", text].concat());
     }
 
     fn sink(&mut self) -> &mut dyn Sink {

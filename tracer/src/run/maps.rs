@@ -6,7 +6,7 @@
 //!
 //! **Not here:** creating the maps (`kernel`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::Ordering;
 
@@ -31,6 +31,10 @@ pub struct MapGlobals<'m> {
     memory: MemoryGlobals,
     /// What user-domain handlers added to shared statistics.
     added: BTreeMap<(u32, Vec<Value>), Cell>,
+    /// How sorted `foreach`es left arrays: for each element its number in that order, and the time of its insertion.
+    /// The kernel side writes elements all the time, so this cannot be written to the maps; an element that was
+    /// deleted and inserted again has another time, and is the newest as it should be.
+    sorted: BTreeMap<u32, BTreeMap<Vec<Value>, (u64, u64)>>,
 }
 
 impl<'m> MapGlobals<'m> {
@@ -47,6 +51,7 @@ impl<'m> MapGlobals<'m> {
             scalars,
             memory: MemoryGlobals::new(module),
             added: BTreeMap::new(),
+            sorted: BTreeMap::new(),
         };
         for (n, global) in module.globals.iter().enumerate() {
             let id = GlobalId(n as u32);
@@ -122,14 +127,14 @@ impl<'m> MapGlobals<'m> {
         Ok(map.lookup(key, &mut value)?.then_some(value))
     }
 
-    /// The cells of all CPUs, merged, with the earliest insertion.
-    fn merged(&self, global: GlobalId, value: &[u8]) -> (Cell, u64) {
+    /// The cells of all CPUs, and what user-domain handlers added, as one; with the earliest insertion.
+    fn merged(&self, global: GlobalId, value: &[u8], added: Option<&Cell>) -> (Cell, u64) {
         let place = self.place(global);
         let stride = self.map(global).and_then(BpfMap::stride).unwrap_or(value.len().max(1));
-        let mut total = Cell::default();
+        let mut cells = Vec::new();
         let mut inserted = u64::MAX;
         for cpu in value.chunks(stride) {
-            total.merge(&cell(cpu, place, &self.fields(global)));
+            cells.push(cell(cpu, place, &self.fields(global)));
             if let Some(offset) = place.inserted {
                 let at = word(cpu, offset);
                 if at > 0 {
@@ -137,7 +142,47 @@ impl<'m> MapGlobals<'m> {
                 }
             }
         }
+        cells.extend(added.cloned());
+        let total = if let Home::StatScalar { .. } = place.home {
+            Cell::total(&cells)
+        } else {
+            let mut total = Cell::default();
+            for cell in &cells {
+                total.merge(cell);
+            }
+            total
+        };
         (total, inserted)
+    }
+
+    /// All elements of an array that lives in a map, with the times of their insertion.
+    fn stamped(&self, global: GlobalId) -> io::Result<Vec<(u64, Row)>> {
+        let Some(map) = self.map(global) else { return Ok(Vec::new()) };
+        let entries = map.entries()?;
+        let (key_size, value_size) = (map.key_size(), map.value_size());
+        let place = self.place(global);
+        let ty = self.value_type(global);
+        let mut rows = Vec::with_capacity(entries.len);
+        let mut seen = BTreeSet::new();
+        for n in 0..entries.len {
+            let key = &entries.keys[n * key_size..(n + 1) * key_size];
+            let value = &entries.values[n * value_size..(n + 1) * value_size];
+            let keys = self.keys_of(global, key);
+            let (item, at) = if place.cell.is_some() {
+                let added = self.added.get_key_value(&(global.0, keys.clone()));
+                seen.extend(added.map(|(key, _)| key));
+                let (cell, at) = self.merged(global, value, added.map(|(_, cell)| cell));
+                (Item::Cell(cell), at)
+            } else {
+                let at = place.inserted.map_or(0, |offset| word(value, offset) as u64);
+                (Item::Value(unpack(value, ty)), at)
+            };
+            rows.push((at, Row { keys, item }));
+        }
+        for (key, added) in self.added.iter().filter(|(key, _)| key.0 == global.0 && !seen.contains(key)) {
+            rows.push((u64::MAX, Row { keys: key.1.clone(), item: Item::Cell(added.clone()) }));
+        }
+        Ok(rows)
     }
 
     fn scalar_key() -> [u8; 4] {
@@ -168,8 +213,10 @@ fn cell(bytes: &[u8], place: &GlobalLayout, fields: &StatFields) -> Cell {
         sum: get(layout.sum),
         min: get(layout.min),
         max: get(layout.max),
+        mean: get(layout.variance),
+        m2: get(layout.variance.map(|offset| offset + 8)),
+        shift: fields.variance.unwrap_or(0),
         buckets,
-        ..Cell::default()
     }
 }
 
@@ -302,6 +349,7 @@ impl Globals for MapGlobals<'_> {
             return self.memory.clear(global);
         }
         self.added.retain(|(id, _), _| *id != global.0);
+        self.sorted.remove(&global.0);
         if let Some((view, offset)) = self.scalar(global) {
             match self.value_type(global) {
                 Ty::Long => view.store(offset, 0),
@@ -336,47 +384,39 @@ impl Globals for MapGlobals<'_> {
             Home::StatScalar { .. } => Self::scalar_key().to_vec(),
             _ => self.key(global, keys),
         };
-        let mut found = self.read_value(global, &key)?.map(|value| self.merged(global, &value).0);
-        if let Some(added) = self.added.get(&(global.0, keys.to_vec())) {
-            found.get_or_insert_with(Cell::default).merge(added);
-        }
-        Ok(found)
+        let added = self.added.get(&(global.0, keys.to_vec()));
+        Ok(match self.read_value(global, &key)? {
+            Some(value) => Some(self.merged(global, &value, added).0),
+            None => added.cloned(),
+        })
     }
 
     fn rows(&mut self, global: GlobalId) -> Result<Vec<Row>, GlobalError> {
         if !self.is_shared(global) {
             return self.memory.rows(global);
         }
-        let Some(map) = self.map(global) else { return Ok(Vec::new()) };
-        let entries = map.entries()?;
-        let (key_size, value_size) = (map.key_size(), map.value_size());
-        let place = self.place(global);
-        let ty = self.value_type(global);
-        let mut rows = Vec::with_capacity(entries.len);
-        for n in 0..entries.len {
-            let key = &entries.keys[n * key_size..(n + 1) * key_size];
-            let value = &entries.values[n * value_size..(n + 1) * value_size];
-            let keys = self.keys_of(global, key);
-            let (item, at) = if place.cell.is_some() {
-                let (mut cell, at) = self.merged(global, value);
-                if let Some(added) = self.added.get(&(global.0, keys.clone())) {
-                    cell.merge(added);
-                }
-                (Item::Cell(cell), at)
-            } else {
-                let at = place.inserted.map_or(0, |offset| word(value, offset) as u64);
-                (Item::Value(unpack(value, ty)), at)
-            };
-            rows.push((at, Row { keys, item }));
-        }
-        for ((id, keys), added) in &self.added {
-            if *id == global.0 && !rows.iter().any(|(_, row)| row.keys == *keys) {
-                rows.push((u64::MAX, Row { keys: keys.clone(), item: Item::Cell(added.clone()) }));
-            }
-        }
-        if place.inserted.is_some() {
-            rows.sort_by_key(|(at, _)| *at);
+        let mut rows = self.stamped(global)?;
+        if self.place(global).inserted.is_some() {
+            let sorted = self.sorted.get(&global.0);
+            rows.sort_by_cached_key(|(at, row)| {
+                let left = sorted.and_then(|left| left.get(&row.keys)).filter(|(_, known)| known == at);
+                (left.map_or(u64::MAX, |(number, _)| *number), *at)
+            });
         }
         Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
+
+    fn reorder(&mut self, global: GlobalId, keys: Vec<Vec<Value>>) -> Result<(), GlobalError> {
+        if !self.is_shared(global) {
+            return self.memory.reorder(global, keys);
+        }
+        let times: BTreeMap<Vec<Value>, u64> =
+            self.stamped(global)?.into_iter().map(|(at, row)| (row.keys, at)).collect();
+        let left = keys.into_iter().zip(0..).filter_map(|(keys, number)| {
+            let at = *times.get(&keys)?;
+            Some((keys, (number, at)))
+        });
+        self.sorted.insert(global.0, left.collect());
+        Ok(())
     }
 }

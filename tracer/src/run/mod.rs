@@ -187,11 +187,11 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
     if let Some(kernel) = &kernel {
         for line in ledger::summary(kernel, &artifact.manifest) {
             clean = false;
-            session.host.sink().message(&line);
+            session.host.sink().message(line.as_bytes());
         }
         if options.verbose > 0 {
             let line = format!("hits: {}", ledger::hits(kernel, &artifact.manifest));
-            session.host.sink().message(&line);
+            session.host.sink().message(line.as_bytes());
         }
     }
     let failed = session.failed();

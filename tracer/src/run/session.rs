@@ -6,11 +6,11 @@
 //!
 //! **Not here:** what the kernel side is (`kernel`), waiting for events (`event_loop`).
 
-use tracer_common::ir::{FuncId, When};
-use tracer_common::record::ErrorKind;
+use tracer_common::ir::{FuncId, PlaceId, When};
+use tracer_common::record::{ErrorKind, error_text};
 
 use crate::artifact::Artifact;
-use crate::run::eval::{Evaluator, Host, RuntimeError, kernel_error};
+use crate::run::eval::{Evaluator, Host, RuntimeError};
 use crate::run::globals::Globals;
 use crate::run::host::RealHost;
 use crate::run::output::at_end::globals_at_end;
@@ -73,11 +73,11 @@ impl<'a> Session<'a> {
         }
         match globals_at_end(&self.artifact.module, self.globals) {
             Ok(text) => self.host.sink().print(&text),
-            Err(error) => self.host.sink().message(&format!("ERROR: {error}")),
+            Err(error) => self.host.sink().message(format!("ERROR: {error}").as_bytes()),
         }
         if self.errors > 0 {
             let line = format!("WARNING: Number of errors: {}, skipped probes: 0", self.errors);
-            self.host.sink().message(&line);
+            self.host.sink().message(line.as_bytes());
         }
         self.host.sink().flush();
     }
@@ -121,7 +121,7 @@ impl<'a> Session<'a> {
             .sites
             .get(site as usize)
             .map_or(String::new(), |site| format!(" in probe {}", site.probe_point));
-        let line = format!("ERROR: {}{probe}", error.text(&self.artifact.module));
+        let line = [b"ERROR: ", &error.text(&self.artifact.module)[..], probe.as_bytes()].concat();
         self.host.sink().message(&line);
     }
 
@@ -137,11 +137,10 @@ impl<'a> Session<'a> {
             Some(_) if self.failed() => {}
             Some(Record::Error { site, place, kind, argument, message }) => {
                 let message = match kind {
-                    ErrorKind::Message => String::from_utf8_lossy(&message).into_owned(),
-                    kind => kernel_error(&self.artifact.module, kind, argument),
+                    ErrorKind::Message => message,
+                    kind => error_text(&self.artifact.module, kind, argument).into_bytes(),
                 };
-                let place = (kind != ErrorKind::Message).then_some(tracer_common::ir::PlaceId(place));
-                self.report(&RuntimeError { message, place }, site);
+                self.report(&RuntimeError::new(message, PlaceId(place)), site);
             }
             Some(Record::Values { record, site, values }) => {
                 let continuation = self.artifact.module.records[record as usize].continuation;
@@ -152,7 +151,7 @@ impl<'a> Session<'a> {
                 if self.malformed == 1 {
                     self.host
                         .sink()
-                        .message("WARNING: this is a bug: a record of the kernel side is malformed");
+                        .message(b"WARNING: this is a bug: a record of the kernel side is malformed");
                 }
             }
         }

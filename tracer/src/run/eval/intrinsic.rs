@@ -1,0 +1,82 @@
+//! Intrinsics: what no script can express.
+
+use tracer_common::intrinsic::Intrinsic;
+use tracer_common::ir::{PlaceId, Space};
+
+use super::{Evaluator, RuntimeError, string};
+use crate::run::value::Value;
+
+impl Evaluator<'_> {
+    /// Calls an intrinsic. `capacity` is that of a string result, its NUL included.
+    pub(super) fn intrinsic(
+        &mut self,
+        intrinsic: Intrinsic,
+        args: &[Value],
+        capacity: usize,
+        place: PlaceId,
+    ) -> Result<Option<Value>, RuntimeError> {
+        let long = |n: usize| args.get(n).map_or(0, Value::long);
+        let text = |n: usize| args.get(n).map_or(&b""[..], Value::bytes);
+        let room = capacity.saturating_sub(1);
+        let at_most = |n: usize| usize::try_from(long(n)).unwrap_or(0).min(room);
+        Ok(Some(match intrinsic {
+            Intrinsic::Pid => Value::Long(self.host.pid()),
+            Intrinsic::Tid => Value::Long(self.host.tid()),
+            Intrinsic::Uid => Value::Long(self.host.uid()),
+            Intrinsic::Gid => Value::Long(self.host.gid()),
+            Intrinsic::Execname => Value::Str(self.host.execname()),
+            Intrinsic::Cpu => Value::Long(self.host.cpu()),
+            Intrinsic::MonotonicNs => Value::Long(self.host.monotonic_ns()),
+            Intrinsic::RealtimeNs => Value::Long(self.host.realtime_ns()),
+            Intrinsic::Target => Value::Long(self.host.target()),
+            Intrinsic::TaskCurrent => Value::Long(self.host.task()),
+            Intrinsic::UserString => self.text_at(Space::User, long(0), room, place)?,
+            Intrinsic::UserStringN => self.text_at(Space::User, long(0), at_most(1), place)?,
+            Intrinsic::KernelString => self.text_at(Space::Kernel, long(0), room, place)?,
+            Intrinsic::KernelStringN => self.text_at(Space::Kernel, long(0), at_most(1), place)?,
+            Intrinsic::Strlen => Value::Long(text(0).len() as i64),
+            Intrinsic::Substr => Value::Str(string::substr(text(0), long(1), long(2))),
+            Intrinsic::Isinstr => Value::Long(i64::from(string::contains(text(0), text(1)))),
+            Intrinsic::Stringat => {
+                let byte = usize::try_from(long(1)).ok().and_then(|at| text(0).get(at).copied());
+                Value::Long(i64::from(byte.unwrap_or(0)))
+            }
+            Intrinsic::Strtol => Value::Long(string::strtol(text(0), long(1))),
+            Intrinsic::Log => {
+                self.host.sink().print(&[text(0), b"\n"].concat());
+                return Ok(None);
+            }
+            Intrinsic::Warn => {
+                self.host.warn(text(0));
+                return Ok(None);
+            }
+            Intrinsic::Exit => {
+                self.host.exit();
+                return Ok(None);
+            }
+        }))
+    }
+
+    /// At most `most` bytes of the text at an address, up to its NUL.
+    fn text_at(
+        &mut self,
+        space: Space,
+        address: i64,
+        most: usize,
+        place: PlaceId,
+    ) -> Result<Value, RuntimeError> {
+        let mut text = Vec::new();
+        while text.len() < most {
+            let mut byte = [0];
+            let at = (address as u64).wrapping_add(text.len() as u64);
+            if !self.host.read(space, at, &mut byte) {
+                return Err(self.fault(space, address as u64, place));
+            }
+            if byte == [0] {
+                break;
+            }
+            text.push(byte[0]);
+        }
+        Ok(Value::Str(text))
+    }
+}
