@@ -67,7 +67,8 @@ fn qemu(image: &Path, initramfs: &Path, console: &Path) -> Result<Child, String>
     qemu.args(["-display", "none", "-monitor", "none", "-no-reboot", "-nic", "none"]);
     qemu.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
     qemu.arg("-kernel").arg(image).arg("-initrd").arg(initramfs);
-    qemu.args(["-append", "console=ttyS0 panic=-1 quiet loglevel=4"]);
+    // Fully preemptible where the kernel can (since 5.12): handlers are to be preempted.
+    qemu.args(["-append", "console=ttyS0 panic=-1 quiet loglevel=4 preempt=full"]);
     qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     qemu.spawn().map_err(|e| format!("qemu-system-x86_64: {e}"))
 }
