@@ -222,7 +222,8 @@ impl Armed {
     }
 
     fn stop(mut self) -> Result<(), String> {
-        command::output(Command::new("kill").args(["-INT", &self.0.id().to_string()]))?;
+        // The shell's own kill: a minimal system has no program of that name.
+        command::output(Command::new("sh").args(["-c", "kill -INT \"$0\"", &self.0.id().to_string()]))?;
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline {
             match self.0.try_wait() {
