@@ -17,6 +17,8 @@ pub const TARGET: u32 = 16;
 /// Offset of the process (64 bits) whose hits alone count, or 0: for probes in user code that the kernel cannot limit
 /// to a process by itself.
 pub const FILTER: u32 = 24;
+/// Offset of a word (64 bits) that stays 0: programs take from it a zero that the kernel's verifier does not know.
+pub const ZERO: u32 = 56;
 /// Counters in a row.
 pub const CELLS: u32 = 8;
 

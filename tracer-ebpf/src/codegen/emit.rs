@@ -95,14 +95,20 @@ fn layout(code: &VCode) -> Vec<Label> {
         order.push(label);
         let block = &code.blocks[label.0 as usize];
         // Conditional targets first, the final jump last, so that it is taken next.
+        let inline = code.cold_falls_through(block);
+        let mut beside = None;
         for next in block.successors() {
             let next = follow(code, next);
-            if code.blocks[next.0 as usize].cold && !block.cold {
+            let is_cold = code.blocks[next.0 as usize].cold;
+            if is_cold && inline {
+                hot.extend(beside.replace(next));
+            } else if is_cold && !block.cold {
                 cold.push(next);
             } else {
                 hot.push(next);
             }
         }
+        hot.extend(beside);
     }
     order
 }
@@ -210,6 +216,10 @@ impl Emitter<'_> {
             VInsn::JumpIf { op, wide, left, right, to } => {
                 let to = self.labels[follow(code, *to).0 as usize];
                 self.asm.jump_if(*op, *wide, self.reg(*left), self.src(*right), to);
+            }
+            VInsn::MayGoto { to } => {
+                let to = self.labels[follow(code, *to).0 as usize];
+                self.asm.may_goto(to);
             }
             VInsn::Exit => {
                 self.mov(false, Reg::R0, Src::Imm(0));

@@ -92,7 +92,7 @@ impl Liveness {
 pub(crate) fn backwards(live: &mut RegSet, insn: &VInsn, before: &[RegSet]) {
     match insn {
         VInsn::Jump { to } => *live = before[to.0 as usize].clone(),
-        VInsn::JumpIf { to, .. } => {
+        VInsn::JumpIf { to, .. } | VInsn::MayGoto { to } => {
             live.union(&before[to.0 as usize]);
             step(live, insn);
         }

@@ -11,13 +11,14 @@
 //! accept.
 //!
 //! Rooms, in reading order: `storage` (where strings live), `select/` (IR to virtual code), `callback` (functions that
-//! helpers call back), `vcode`, `liveness`, `regalloc`, `emit`.
+//! helpers call back), `vcode`, `liveness`, `loops`, `regalloc`, `emit`.
 //!
 //! **Not here:** inlining and folding (`tracer_common::ir`'s optimizer, run before), the object file (`crate::object`).
 
 mod callback;
 mod emit;
 mod liveness;
+mod loops;
 mod regalloc;
 mod select;
 mod storage;

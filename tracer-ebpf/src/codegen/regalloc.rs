@@ -64,7 +64,10 @@ fn merge_blocks(code: &mut VCode) {
             let next = to.0 as usize;
             let (here, there) = (&code.blocks[n], &code.blocks[next]);
             let alike = here.depth == there.depth && here.cold == there.cold;
-            if next == n || next == 0 || ways[next] != 1 || !alike {
+            // Where cold code is to fall through, the branch to it must stay the last of its block.
+            let to_cold = matches!(here.insns.iter().rev().nth(1), Some((VInsn::JumpIf { to, .. }, _))
+                if code.blocks[to.0 as usize].cold && code.cold_falls_through(here));
+            if to_cold || next == n || next == 0 || ways[next] != 1 || !alike {
                 break;
             }
             let more = core::mem::take(&mut code.blocks[next].insns);
@@ -167,7 +170,7 @@ impl Graph {
                 // What is live after the instruction.
                 match insn {
                     VInsn::Jump { .. } => {}
-                    VInsn::JumpIf { to, .. } => {
+                    VInsn::JumpIf { to, .. } | VInsn::MayGoto { to } => {
                         live.union(&liveness.before[to.0 as usize]);
                     }
                     _ => {}

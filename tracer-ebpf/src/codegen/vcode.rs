@@ -113,6 +113,8 @@ pub(crate) enum VInsn {
     Jump { to: Label },
     /// Goes to a block when the comparison holds, else on to the next instruction.
     JumpIf { op: JumpOp, wide: bool, left: VReg, right: VSrc, to: Label },
+    /// Goes on while the kernel's budget for loops lasts, then goes to a block.
+    MayGoto { to: Label },
     /// Returns 0.
     Exit,
 }
@@ -145,9 +147,16 @@ pub(crate) struct VCode {
     pub(crate) registers: u32,
     /// The frame.
     pub(crate) slots: Vec<SlotInfo>,
+    /// Whether cold code inside loops lies beside the hot (`loops`).
+    pub(crate) loops_inline: bool,
 }
 
 impl VCode {
+    /// Whether the cold successors of a block are to follow it.
+    pub(crate) fn cold_falls_through(&self, block: &VBlock) -> bool {
+        self.loops_inline && block.depth > 0
+    }
+
     /// A new virtual register.
     pub(crate) fn register(&mut self) -> VReg {
         self.registers += 1;
@@ -164,7 +173,7 @@ impl VInsn {
             VInsn::Move { src, .. } | VInsn::Move32 { src, .. } | VInsn::SignExtend { src, .. } => {
                 visit(*src);
             }
-            VInsn::Constant { .. } | VInsn::Jump { .. } | VInsn::Exit => {}
+            VInsn::Constant { .. } | VInsn::Jump { .. } | VInsn::MayGoto { .. } | VInsn::Exit => {}
             VInsn::BigEndian { dst } => visit(*dst),
             VInsn::Alu { dst, src: s, .. } => {
                 visit(*dst);
@@ -208,7 +217,11 @@ impl VInsn {
                 }
             }
             VInsn::Call { .. } => (0..=5).map(VReg).for_each(visit),
-            VInsn::Store { .. } | VInsn::Jump { .. } | VInsn::JumpIf { .. } | VInsn::Exit => {}
+            VInsn::Store { .. }
+            | VInsn::Jump { .. }
+            | VInsn::JumpIf { .. }
+            | VInsn::MayGoto { .. }
+            | VInsn::Exit => {}
         }
     }
 
@@ -250,7 +263,7 @@ impl VInsn {
                 *left = read(*left);
                 source(right, &mut read);
             }
-            VInsn::Call { .. } | VInsn::Jump { .. } | VInsn::Exit => {}
+            VInsn::Call { .. } | VInsn::Jump { .. } | VInsn::MayGoto { .. } | VInsn::Exit => {}
         }
     }
 
@@ -269,6 +282,7 @@ impl VInsn {
             | VInsn::Call { .. }
             | VInsn::Jump { .. }
             | VInsn::JumpIf { .. }
+            | VInsn::MayGoto { .. }
             | VInsn::Exit => false,
         }
     }
@@ -278,7 +292,7 @@ impl VBlock {
     /// The blocks that may follow.
     pub(crate) fn successors(&self) -> impl Iterator<Item = Label> {
         self.insns.iter().filter_map(|(insn, _)| match insn {
-            VInsn::Jump { to } | VInsn::JumpIf { to, .. } => Some(*to),
+            VInsn::Jump { to } | VInsn::JumpIf { to, .. } | VInsn::MayGoto { to } => Some(*to),
             _ => None,
         })
     }

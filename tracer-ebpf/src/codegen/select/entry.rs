@@ -106,7 +106,7 @@ impl Selector<'_, '_> {
         });
         let scratch = self.reg();
         if self.shared.target.features.atomics_fetch {
-            if stride * slots > PER_CPU_LIMIT {
+            if stride > PER_CPU_LIMIT {
                 return Err(super::CodegenError::Limit(alloc::format!(
                     "the strings of a handler need {stride} bytes; lower MAXSTRINGLEN"
                 )));
@@ -115,25 +115,29 @@ impl Selector<'_, '_> {
                 name: SCRATCH.into(),
                 kind: MapKind::PerCpuArray,
                 key_size: 4,
-                value_size: stride * slots,
-                max_entries: 1,
+                value_size: stride,
+                max_entries: slots,
             });
-            let base = self.lookup_first(map);
+            // An element for each slot, not one with all: the verifier then sees one state, whichever was claimed.
+            let number = self.reg();
+            self.constant(number, 0);
+            let (again, claimed) = (self.block(false), self.block(false));
+            self.jump(again);
+            self.at(again);
+            let key = self.temporary(8);
+            self.store(Size::W, key, number);
+            let address = self.address(key);
+            let base = self.call_for(Helper::MapLookupElem, &[Constant::Map(map).into(), address]);
             self.jump_if(JumpOp::Eq, base, 0, refused);
-            let claimed = self.block(false);
-            for n in 0..slots {
-                let word = self.known(Constant::Number(1));
-                let off = (n * stride) as i32;
-                self.push(VInsn::Atomic { op: AtomicOp::Xchg, fetch: true, base, off, src: word });
-                let next = self.block(true);
-                self.jump_if(JumpOp::Ne, word, 0, next);
-                self.mov(scratch, base);
-                self.alu(AluOp::Add, scratch, off + CLAIM as i32);
-                self.jump(claimed);
-                self.at(next);
-            }
+            let word = self.known(Constant::Number(1));
+            self.push(VInsn::Atomic { op: AtomicOp::Xchg, fetch: true, base, off: 0, src: word });
+            self.jump_if(JumpOp::Eq, word, 0, claimed);
+            self.alu(AluOp::Add, number, 1);
+            self.jump_if(JumpOp::Lt, number, slots as i32, again);
             self.jump(refused);
             self.at(claimed);
+            self.mov(scratch, base);
+            self.alu(AluOp::Add, scratch, CLAIM as i32);
         } else {
             let count = slots * self.shared.target.cpus;
             let pool = self.shared.map(SCRATCH_POOL, || MapSpec {

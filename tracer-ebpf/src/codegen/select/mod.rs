@@ -5,9 +5,10 @@
 //! that the next instruction uses again.
 //!
 //! Rooms, in reading order: this file (the selector's tools, terminators), `entry` (what every program does first and
-//! last), `scalar`, `memory`, `string`, `array`, `statistic`, `record` (what is sent, errors included).
+//! last), `scalar`, `memory`, `string`, `compare`, `array`, `statistic`, `record` (what is sent, errors included).
 
 mod array;
+mod compare;
 mod entry;
 mod memory;
 mod record;
@@ -15,6 +16,7 @@ mod scalar;
 mod statistic;
 mod string;
 
+use super::loops::{self, Loop};
 use super::storage::{FRAME_KEY, Home, Storage};
 use super::vcode::{Base, Constant, Label, MACHINE, Slot, SlotInfo, VBlock, VCode, VInsn, VReg, VSrc};
 use super::{CodegenError, Shared};
@@ -39,7 +41,8 @@ pub(super) fn select(shared: &mut Shared<'_>, program: u32) -> Result<VCode> {
     let entry = &shared.manifest.programs[program as usize];
     let function = &shared.module.functions[entry.function.index()];
     let storage = Storage::new(function, shared.module, shared.layout);
-    let mut code = VCode { blocks: Vec::new(), registers: MACHINE, slots: Vec::new() };
+    let loops_inline = !shared.target.features.may_goto;
+    let mut code = VCode { blocks: Vec::new(), registers: MACHINE, slots: Vec::new(), loops_inline };
     let longs = (0..function.longs).map(|_| code.register()).collect();
     let ctx = code.register();
     let mut selector = Selector {
@@ -190,9 +193,55 @@ impl Selector<'_, '_> {
             let compare = if fused { block.insts.last().map(|(inst, _)| inst) } else { None };
             self.term(&block.term.0, compare)?;
         }
+        let heads = self.loop_heads();
+        if self.shared.target.features.may_goto && !heads.is_empty() {
+            self.converge(&heads);
+        }
         self.close();
         self.initialise();
         Ok(())
+    }
+
+    /// Blocks that are reached again from themselves, each with the place of its end.
+    fn loop_heads(&self) -> Vec<(Label, PlaceId)> {
+        let blocks = &self.function.blocks;
+        let again = |head: usize| {
+            let mut seen = vec![false; blocks.len()];
+            let mut work: Vec<usize> = blocks[head].term.0.successors().map(Block::index).collect();
+            while let Some(n) = work.pop() {
+                if n == head {
+                    return true;
+                }
+                if !core::mem::replace(&mut seen[n], true) {
+                    work.extend(blocks[n].term.0.successors().map(Block::index));
+                    work.extend(blocks[n].catch.map(Block::index));
+                }
+            }
+            false
+        };
+        // A loop is entered at its head: some jump to it comes from a later block of the text, or from itself.
+        let back = |head: usize| {
+            let targets =
+                |n: usize| blocks[n].term.0.successors().chain(blocks[n].catch).any(|b| b.index() == head);
+            (head..blocks.len()).any(targets)
+        };
+        let heads = (0..blocks.len()).filter(|n| back(*n) && again(*n));
+        heads.map(|n| (self.labels[n], blocks[n].term.1)).collect()
+    }
+
+    fn converge(&mut self, heads: &[(Label, PlaceId)]) {
+        let mut loops = Vec::with_capacity(heads.len());
+        for (head, place) in heads {
+            let out = self.block(true);
+            self.place = *place;
+            self.aside(out, |s| {
+                s.catch = None;
+                s.raise(ErrorKind::Action, 0);
+            });
+            loops.push(Loop { head: *head, out });
+        }
+        let zero = Constant::MapValue(self.shared.ledger(), ledger::ZERO);
+        loops::converge(&mut self.code, &loops, zero);
     }
 
     /// Whether a block's last instruction is a comparison that only its own branch looks at.

@@ -9,7 +9,7 @@ use super::{Memory, Result, Selector, long_dest};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
 use alloc::vec::Vec;
 use tracer_common::intrinsic::Intrinsic;
-use tracer_common::ir::{Arg, CmpOp, Dest, Function, LongOp, SiteFact, Space, StrOp, StrVar, Var, Visitor};
+use tracer_common::ir::{Arg, Dest, Function, LongOp, SiteFact, Space, StrOp, StrVar, Var, Visitor};
 use tracer_common::layout::{MapKind, MapSpec, align8};
 use tracer_common::ledger::{self, Cell};
 use tracer_common::record;
@@ -58,7 +58,7 @@ impl Selector<'_, '_> {
         }
     }
 
-    fn literal(&self, op: StrOp) -> Option<&'_ [u8]> {
+    pub(super) fn literal(&self, op: StrOp) -> Option<&'_ [u8]> {
         match op {
             StrOp::Lit(id) => Some(&self.shared.module.strings[id.index()]),
             StrOp::Var(_) => None,
@@ -66,7 +66,7 @@ impl Selector<'_, '_> {
     }
 
     /// The address of a string operand.
-    fn string_address(&mut self, op: StrOp) -> super::Arg {
+    pub(super) fn string_address(&mut self, op: StrOp) -> super::Arg {
         match op {
             StrOp::Var(var) => {
                 let home = self.home(var);
@@ -81,7 +81,7 @@ impl Selector<'_, '_> {
         }
     }
 
-    fn string_capacity(&self, op: StrOp) -> u32 {
+    pub(super) fn string_capacity(&self, op: StrOp) -> u32 {
         match op {
             StrOp::Var(var) => self.capacity(var),
             StrOp::Lit(id) => self.shared.module.strings[id.index()].len() as u32 + 1,
@@ -219,7 +219,15 @@ impl Selector<'_, '_> {
             panic!("this is a bug: an appended string lives in the frame (storage::Storage)")
         };
         self.mov(end, base);
-        self.alu(AluOp::Add, end, length);
+        // Tested again where it is used: a length that waited in the frame has lost its bounds for older verifiers.
+        let near = self.reg();
+        self.mov(near, length);
+        let fine = self.block(false);
+        self.jump_if(JumpOp::Lt, near, capacity as i32, fine);
+        self.constant(near, 0);
+        self.jump(fine);
+        self.at(fine);
+        self.alu(AluOp::Add, end, near);
         if home.off != 0 {
             self.alu(AluOp::Add, end, home.off);
         }
@@ -242,124 +250,6 @@ impl Selector<'_, '_> {
             self.at(on);
         }
         Ok(())
-    }
-
-    pub(super) fn str_cmp(&mut self, op: CmpOp, dest: Var, left: StrOp, right: StrOp) -> Result {
-        let dst = self.var(dest);
-        match (left, right) {
-            (StrOp::Lit(a), StrOp::Lit(b)) => {
-                let strings = &self.shared.module.strings;
-                let order = strings[a.index()].cmp(&strings[b.index()]);
-                let holds = match op {
-                    CmpOp::Eq => order.is_eq(),
-                    CmpOp::Ne => order.is_ne(),
-                    CmpOp::Lt => order.is_lt(),
-                    CmpOp::Le => order.is_le(),
-                    CmpOp::Gt => order.is_gt(),
-                    CmpOp::Ge => order.is_ge(),
-                };
-                self.constant(dst, i64::from(holds));
-            }
-            (StrOp::Var(var), StrOp::Lit(_)) | (StrOp::Lit(_), StrOp::Var(var))
-                if matches!(op, CmpOp::Eq | CmpOp::Ne) =>
-            {
-                let text = self.literal(left).or_else(|| self.literal(right)).unwrap_or(b"").to_vec();
-                self.equals_literal(dst, op == CmpOp::Eq, var, &text);
-            }
-            _ => self.compare_bytes(op, dst, left, right),
-        }
-        Ok(())
-    }
-
-    /// Compares with a literal by words, up to and with its NUL.
-    fn equals_literal(&mut self, dst: VReg, equal: bool, var: StrVar, text: &[u8]) {
-        let result = self.reg();
-        self.constant(result, i64::from(!equal));
-        let done = self.block(false);
-        let mut bytes = text.to_vec();
-        bytes.push(0);
-        if bytes.len() as u32 <= self.capacity(var) {
-            let home = self.home(var);
-            let mut at = 0;
-            while at < bytes.len() {
-                let left = bytes.len() - at;
-                let size = [Size::Dw, Size::W, Size::H, Size::B]
-                    .into_iter()
-                    .find(|size| size.bytes() as usize <= left)
-                    .unwrap_or(Size::B);
-                let width = size.bytes() as usize;
-                let mut word = [0; 8];
-                word[..width].copy_from_slice(&bytes[at..at + width]);
-                let wanted = self.source(LongOp::Imm(i64::from_le_bytes(word)));
-                let found = self.load_from(size, home.at(at as u32));
-                self.jump_if(JumpOp::Ne, found, wanted, done);
-                at += width;
-            }
-            self.constant(result, i64::from(equal));
-        }
-        self.jump(done);
-        self.at(done);
-        self.mov(dst, result);
-    }
-
-    /// Compares byte by byte in a loop that the verifier can count.
-    fn compare_bytes(&mut self, op: CmpOp, dst: VReg, left: StrOp, right: StrOp) {
-        let limit = self.string_capacity(left).min(self.string_capacity(right));
-        let (a, b) = (self.loop_base(left), self.loop_base(right));
-        let index = self.reg();
-        self.constant(index, 0);
-        let difference = self.reg();
-        let (head, done) = (self.block(false), self.block(false));
-        self.jump(head);
-        self.at(head);
-        let depth = &mut self.code.blocks[head.0 as usize].depth;
-        *depth += 2;
-        let mut byte = |base: VReg| {
-            let at = self.reg();
-            self.mov(at, base);
-            self.alu(AluOp::Add, at, index);
-            self.load_from(Size::B, Memory { base: Base::Reg(at), off: 0 })
-        };
-        let (x, y) = (byte(a), byte(b));
-        self.mov(difference, x);
-        self.alu(AluOp::Sub, difference, y);
-        self.jump_if(JumpOp::Ne, difference, 0, done);
-        self.jump_if(JumpOp::Eq, x, 0, done);
-        self.alu(AluOp::Add, index, 1);
-        self.jump_if(JumpOp::Lt, index, limit as i32, head);
-        self.jump(done);
-        self.at(done);
-        let result = self.reg();
-        self.constant(result, 1);
-        let after = self.block(false);
-        self.jump_if(super::jump_op(op), difference, 0, after);
-        self.constant(result, 0);
-        self.jump(after);
-        self.at(after);
-        self.mov(dst, result);
-    }
-
-    /// The address of a string for reads at variable offsets: map memory.
-    fn loop_base(&mut self, op: StrOp) -> VReg {
-        if let StrOp::Lit(_) = op {
-            // Constants may be read at variable offsets only as map values: copy to the scratch area.
-            let area = self.area();
-            let (address, from) = (self.address(area), self.string_address(op));
-            self.call(Helper::ProbeReadKernelStr, &[address, self.string_capacity(op).into(), from]);
-            return self.held(area);
-        }
-        let StrOp::Var(var) = op else {
-            unreachable!("this is a bug: an operand is a literal or a register")
-        };
-        let home = self.home(var);
-        self.held(home)
-    }
-
-    fn held(&mut self, memory: Memory) -> VReg {
-        match self.address(memory) {
-            super::Arg::Reg(reg) => reg,
-            super::Arg::Constant(value) => self.known(value),
-        }
     }
 
     pub(super) fn intrinsic(&mut self, intrinsic: Intrinsic, dest: Option<Dest>, args: &[Arg]) -> Result {
@@ -459,6 +349,11 @@ impl Selector<'_, '_> {
         let Some(Dest::Str(var)) = dest else { return };
         let capacity = self.capacity(var);
         let from = self.read(address);
+        let home = self.home(var);
+        if let Base::Slot(_) = home.base {
+            self.store_bytes(home, b"", align8(capacity));
+        }
+        let to = self.address(home);
         let size: super::Arg = match size {
             None => capacity.into(),
             Some(LongOp::Imm(n)) => i64::from(capacity).min(n.max(0).saturating_add(1)).into(),
@@ -478,11 +373,6 @@ impl Selector<'_, '_> {
                 size.into()
             }
         };
-        let home = self.home(var);
-        if let Base::Slot(_) = home.base {
-            self.store_bytes(home, b"", align8(capacity));
-        }
-        let to = self.address(home);
         let helper = match space {
             Space::User => Helper::ProbeReadUserStr,
             Space::Kernel => Helper::ProbeReadKernelStr,
@@ -491,7 +381,7 @@ impl Selector<'_, '_> {
         self.raise_if(JumpOp::Slt, length, 0, super::memory::fault(space), from);
     }
 
-    fn byte_at(&mut self, dest: Var, text: StrOp, index: LongOp) {
+    pub(super) fn byte_at(&mut self, dest: Var, text: StrOp, index: LongOp) {
         let length = self.measure(text);
         let address = self.string_address(text);
         let dst = self.reg();
