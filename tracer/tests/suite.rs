@@ -1,11 +1,15 @@
 //! The suite: annotated scripts, one check per pass. `tests/suite/case.rs` says how a case is written.
 //!
-//! To add a pass: a folder `tests/suite/PASS/{ok,ko}`, one `check_PASS` here, and a test per folder.
+//! To add a pass: a folder `tests/suite/PASS/{ok,ko}`, one `check_PASS` in `passes`, and a test per folder here.
 
 #[path = "suite/case.rs"]
 mod case;
 #[path = "suite/damage.rs"]
 mod damage;
+#[path = "suite/fake.rs"]
+mod fake;
+#[path = "suite/passes.rs"]
+mod passes;
 
 use case::{Case, Outcome};
 use tracer::diagnostics::{Diagnostic, Severity, Sink};
@@ -22,6 +26,26 @@ fn parse_ok() {
 #[test]
 fn parse_ko() {
     case::run_folder("parse/ko", |case| check_parse(case, false));
+}
+
+#[test]
+fn elaborate_ok() {
+    case::run_folder("elaborate/ok", |case| passes::check_elaborate(case, true));
+}
+
+#[test]
+fn elaborate_ko() {
+    case::run_folder("elaborate/ko", |case| passes::check_elaborate(case, false));
+}
+
+#[test]
+fn translate_ok() {
+    case::run_folder("translate/ok", passes::check_translate);
+}
+
+#[test]
+fn compile_ok() {
+    case::run_folder("compile/ok", passes::check_compile);
 }
 
 /// Every code of pass 1 has a case that provokes it and a section in the manual.

@@ -1,0 +1,127 @@
+//! Cases of passes 2 to 4: elaborated, translated and compiled against the fake program of `fake`.
+//!
+//! Files of a case below `/tapset` are what `-I /tapset` finds. Directives: `arg` (a script argument), `set`
+//! (`-G name=value`), `option` (`guru`), `target` (a release of `tracer_ebpf::target`).
+
+use std::path::Path;
+
+use tracer::diagnostics::Sink;
+use tracer::lower::{Lowered, lower};
+use tracer::sema::families;
+use tracer::sema::family::Family;
+use tracer::sema::library::Library;
+use tracer::sema::program::Program;
+use tracer::sema::{self, print};
+use tracer::source::{FileId, SourceMap};
+use tracer::syntax::ast::ExprIds;
+use tracer::syntax::{self, Macros};
+use tracer::world::MemoryWorld;
+use tracer_common::ir::verify;
+use tracer_common::limits::Limits;
+use tracer_ebpf::compile::compile;
+use tracer_ebpf::target::Target;
+
+use crate::case::{self, Case, Outcome};
+use crate::fake::{Fake, NoTypes};
+use crate::{facts, has_errors};
+
+/// A case after pass 2.
+pub(crate) struct Elaborated {
+    pub(crate) sources: SourceMap,
+    pub(crate) main: FileId,
+    pub(crate) program: Program,
+    pub(crate) sink: Sink,
+}
+
+/// Passes 1 and 2.
+pub(crate) fn elaborate(case: &Case) -> Elaborated {
+    let mut world = MemoryWorld::default();
+    for (path, text) in &case.files {
+        world.files.insert(path.into(), text.clone().into_bytes());
+    }
+    let mut facts = facts();
+    facts.args = case.directive("arg").map(str::to_owned).collect();
+    let (mut sources, mut sink, mut ids) = (SourceMap::default(), Sink::default(), ExprIds::default());
+    let mut library = Library::embedded();
+    if !case.files.is_empty() {
+        library.add_directory(&world, Path::new("/tapset")).expect("files of a case are below /tapset");
+    }
+    let main = sources.add("case.stp", case.script.as_str(), None);
+    let tree = syntax::parse(&mut sources, main, &mut ids, &facts, &Macros::default(), &mut sink);
+    let families: Vec<Box<dyn Family>> = vec![Box::new(families::Session), Box::new(Fake)];
+    let settings: Vec<(String, String)> = case
+        .directive("set")
+        .filter_map(|setting| setting.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let input = sema::Input {
+        library: &mut library,
+        families: &families,
+        globals_scope: &NoTypes,
+        facts: &facts,
+        settings: &settings,
+        guru: case.directive("option").any(|option| option == "guru"),
+        listing: false,
+    };
+    let program = if has_errors(sink.all()) {
+        Program::default()
+    } else {
+        sema::elaborate(vec![tree], input, &mut sources, &mut ids, &mut sink)
+    };
+    Elaborated { sources, main, program, sink }
+}
+
+/// The case as it should be written: its diagnostics, and for a good one the product.
+fn finish(case: &Case, done: &Elaborated, good: bool, output: Option<String>) -> Result<String, String> {
+    let diagnostics = done.sink.all();
+    if has_errors(diagnostics) == good {
+        let style = tracer::diagnostics::render::Style { color: false };
+        let rendered = tracer::diagnostics::render::render_all(&done.sources, diagnostics, 2, style);
+        return Err(format!("must {} errors\n{rendered}", if good { "have no" } else { "have" }));
+    }
+    let outcome = Outcome { diagnostics: diagnostics.to_vec(), output };
+    Ok(case::written(case, done.main, &done.sources, &outcome))
+}
+
+/// Pass 2.
+pub(crate) fn check_elaborate(case: &Case, good: bool) -> Result<String, String> {
+    let done = elaborate(case);
+    let output = good.then(|| print::print(&done.program));
+    finish(case, &done, good, output)
+}
+
+fn translate(done: &mut Elaborated) -> Result<Lowered, String> {
+    let lowered = lower(&done.program, &Limits::STAP, &done.sources, &mut done.sink);
+    if !has_errors(done.sink.all()) {
+        verify::verify(&lowered.module).map_err(|why| verify::explain(&lowered.module, &why))?;
+    }
+    Ok(lowered)
+}
+
+/// Pass 3.
+pub(crate) fn check_translate(case: &Case) -> Result<String, String> {
+    let mut done = elaborate(case);
+    if has_errors(done.sink.all()) {
+        return finish(case, &done, true, None);
+    }
+    let lowered = translate(&mut done)?;
+    // Places are numbers of bytes, which change with every word that is written in a tapset.
+    let text = lowered.module.to_string();
+    let lines = text.lines().filter(|line| !line.starts_with("place "));
+    let output = Some(lines.fold(String::new(), |text, line| text + line + "\n"));
+    finish(case, &done, true, output)
+}
+
+/// Pass 4.
+pub(crate) fn check_compile(case: &Case) -> Result<String, String> {
+    let mut done = elaborate(case);
+    if has_errors(done.sink.all()) {
+        return finish(case, &done, true, None);
+    }
+    let mut lowered = translate(&mut done)?;
+    let release = case.directive("target").next().unwrap_or("6.12");
+    let target = Target::preset(release).ok_or_else(|| format!("no target {release}"))?;
+    let object = compile(&lowered.module, &mut lowered.manifest, &target).map_err(|e| format!("{e:?}"))?;
+    let output = Some(object.listing(&lowered.manifest));
+    finish(case, &done, true, output)
+}
