@@ -16,7 +16,7 @@ use crate::lower::{Lowered, lower};
 use crate::run;
 use crate::sema::library::Library;
 use crate::sema::program::Program;
-use crate::sema::{self, families};
+use crate::sema::{self, arguments, families};
 use crate::session::{self, Pass, Script, Session};
 use crate::source::{FileId, SourceMap, Span};
 use crate::syntax::ast::{self, ExprIds};
@@ -132,6 +132,8 @@ impl Driver<'_> {
     /// Pass 2: names, probe points, types.
     fn pass_2(&mut self, files: Vec<ast::File>, facts: &Facts) -> Result<Program, Stopped> {
         let mut library = Library::embedded();
+        let args = &self.session.args;
+        let globals = library.add(arguments::FILE.to_owned(), arguments::tapset(args).into());
         for dir in &self.session.tapset_dirs {
             if let Err(why) = library.add_directory(&self.world, dir) {
                 return self.fail(&format!("-I {}: {why}", dir.display()));
@@ -147,7 +149,11 @@ impl Driver<'_> {
             guru: self.session.guru,
             listing: matches!(self.session.script, Script::Listing { .. }),
         };
-        Ok(sema::elaborate(files, input, &mut self.sources, &mut self.ids, &mut self.sink))
+        let program = sema::elaborate(files, input, &mut self.sources, &mut self.ids, &mut self.sink);
+        if library.file_mut(globals).loaded.is_none() && !self.sink.has_errors() {
+            arguments::warn_of_unused(args, &self.sources, &mut self.sink);
+        }
+        Ok(program)
     }
 
     /// Pass 3: typed trees to IR.

@@ -60,6 +60,8 @@ codes! {
     ScriptArgument = "script-argument";
     /// The text is not in the language.
     Syntax = "syntax";
+    /// Aliases stand for more probe points than a machine can hold.
+    TooManyPoints = "too-many-points";
     /// A value is used as a number and as a string, or as a statistic and a plain value.
     TypeConflict = "type-conflict";
     /// A string, a comment, a block or embedded code has no end.

@@ -8,9 +8,7 @@
 use std::collections::BTreeSet;
 
 use crate::lower::walk;
-use crate::sema::program::{
-    Element, Expr, ExprKind, FunctionId, GlobalId, Iterated, Place, Program, Stmt, StmtKind,
-};
+use crate::sema::program::{Element, Expr, ExprKind, GlobalId, Iterated, Place, Program, Stmt, StmtKind};
 use tracer_common::ir::BinOp;
 
 /// Facts about all globals.
@@ -135,12 +133,7 @@ impl Touches {
         let mut done = BTreeSet::new();
         while let Some(next) = self.functions.difference(&done).next().copied() {
             done.insert(next);
-            let mut function = Some(FunctionId(next));
-            while let Some(id) = function {
-                let function_body = &program.functions[id.0 as usize];
-                self.body(&function_body.body);
-                function = function_body.next.filter(|n| self.functions.insert(n.0));
-            }
+            self.body(&program.functions[next as usize].body);
         }
     }
 }

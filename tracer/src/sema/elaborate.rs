@@ -25,9 +25,6 @@ use crate::syntax::ast::{self, ExprIds, ExprKind, PathStepKind, TargetRoot};
 use crate::syntax::visit::{self, Visitor};
 use crate::syntax::{Facts, Macros};
 
-/// Rounds of building after which types must have settled: each round learns at least one cell.
-const ROUNDS: usize = 64;
-
 /// What pass 2 needs besides the script.
 pub struct Input<'i> {
     /// The library.
@@ -87,10 +84,9 @@ pub fn elaborate(
         functions: HashMap::new(),
     };
     for file in &files {
-        if user.contains(&file.id) {
-            for probe in file.probes() {
-                elaborator.probe(probe, sink);
-            }
+        // A tapset's probes come with the tapset.
+        for probe in file.probes() {
+            elaborator.probe(probe, sink);
         }
     }
     if elaborator.groups.is_empty() && !sink.has_errors() {
@@ -152,7 +148,10 @@ fn load(
             wanted.extend(library.function(name).iter().copied());
         }
         for name in &names.symbols {
-            wanted.extend(library.global(name).iter().copied());
+            // A script's own global hides the library's.
+            if !files.iter().any(|file| file.globals().any(|global| *global.name.name == **name)) {
+                wanted.extend(library.global(name).iter().copied());
+            }
         }
         for point in &names.points {
             for (alias, in_files) in library.aliases() {
@@ -259,6 +258,22 @@ struct Group<'a> {
     locals: Vec<LocalInfo>,
     /// Names of each site's lists, by expression, in the order of the sites.
     lists: Vec<BTreeMap<ast::ExprId, Vec<String>>>,
+}
+
+/// In which order a round builds functions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    CallersFirst,
+    CalleesFirst,
+}
+
+impl Order {
+    fn other(self) -> Order {
+        match self {
+            Order::CallersFirst => Order::CalleesFirst,
+            Order::CalleesFirst => Order::CallersFirst,
+        }
+    }
 }
 
 struct Elaborator<'e, 'a> {
@@ -412,23 +427,39 @@ impl<'a> Elaborator<'_, 'a> {
         });
     }
 
-    /// Builds everything until types have settled.
+    /// Builds everything until types have settled. It ends: a round that is not the last learns a cell, cells are
+    /// never unlearned, and there are only as many as the script has names.
     fn finish(mut self, sink: &mut Sink) -> Program {
-        for _ in 0..ROUNDS {
+        // What a function returns is learned by its callers, what it is given from them: rounds alternate, so that
+        // either travels through a chain of calls, however long, in one of two.
+        let mut order = Order::CallersFirst;
+        loop {
             self.symbols.learned = false;
-            let (probes, functions, errors) = self.round();
+            let (probes, functions, errors) = self.round(order);
             if !self.symbols.learned {
                 for error in errors {
                     sink.push(error);
                 }
                 return self.program(probes, functions);
             }
+            order = order.other();
         }
-        panic!("this is a bug: types do not settle in {ROUNDS} rounds (pass 2)")
     }
 
-    fn round(&mut self) -> (Vec<Probe>, Vec<Built>, Vec<Diagnostic>) {
+    fn round(&mut self, order: Order) -> (Vec<Probe>, Vec<Built>, Vec<Diagnostic>) {
+        let mut functions = Vec::new();
         let mut errors = Vec::new();
+        if order == Order::CalleesFirst {
+            // Callees are found while their callers are built, so they are behind them.
+            let mut late = Vec::new();
+            for n in (0..self.symbols.functions.len()).rev() {
+                let mut problems = Vec::new();
+                functions.push(self.function(n, &mut problems));
+                late.push(problems);
+            }
+            functions.reverse();
+            errors.extend(late.into_iter().rev().flatten());
+        }
         let mut probes = Vec::with_capacity(self.groups.len());
         for n in 0..self.groups.len() {
             let group = &self.groups[n];
@@ -445,6 +476,7 @@ impl<'a> Elaborator<'_, 'a> {
                 loops: 0,
                 result: Cell::default(),
                 has_result: false,
+                goes_on: false,
                 visiting: Vec::new(),
                 at_entry: false,
                 guru: self.guru,
@@ -472,12 +504,9 @@ impl<'a> Elaborator<'_, 'a> {
                 saved: built.saved,
             });
         }
-        let mut functions = Vec::new();
-        let mut n = 0;
         // Functions are found while others are built.
-        while n < self.symbols.functions.len() {
-            functions.push(self.function(n, &mut errors));
-            n += 1;
+        while functions.len() < self.symbols.functions.len() {
+            functions.push(self.function(functions.len(), &mut errors));
         }
         (probes, functions, errors)
     }
@@ -509,6 +538,7 @@ impl<'a> Elaborator<'_, 'a> {
             loops: 0,
             result: info.result,
             has_result: info.has_result,
+            goes_on: false,
             visiting: Vec::new(),
             at_entry: false,
             guru: self.guru,
@@ -566,7 +596,8 @@ impl<'a> Elaborator<'_, 'a> {
                 }),
                 size: info.decl.size,
                 wrap: info.decl.wrap,
-                read: info.read,
+                // What the end prints because nobody reads it is the script's, not a tapset's.
+                read: info.read || (self.is_library)(info.file),
                 written: info.written,
             })
             .collect();
@@ -582,7 +613,6 @@ impl<'a> Elaborator<'_, 'a> {
                 locals: build::finish_locals(&info.locals),
                 result: info.has_result.then(|| info.result.ty().unwrap_or(Ty::Long)),
                 body: built.body,
-                next: info.next,
             })
             .collect();
         Program { globals, functions, probes, sites: self.sites, listing: self.listing.unwrap_or_default() }

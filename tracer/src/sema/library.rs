@@ -42,8 +42,8 @@ impl Library {
         library
     }
 
-    /// Adds a file. Files added later define beside those added earlier.
-    pub fn add(&mut self, name: String, text: std::borrow::Cow<'static, str>) {
+    /// Adds a file; its index. Files added later define beside those added earlier.
+    pub fn add(&mut self, name: String, text: std::borrow::Cow<'static, str>) -> usize {
         let index = self.files.len();
         for line in text.lines() {
             let mut words = line.split_whitespace();
@@ -70,6 +70,7 @@ impl Library {
             }
         }
         self.files.push(TapsetFile { name, text, loaded: None });
+        index
     }
 
     /// Adds every `.stp` file below a directory; what cannot be read is said.

@@ -4,6 +4,7 @@
 //! (aliases), `family` and `families/` (base probe points), `symbols` (types learned so far), `build/` (typed trees),
 //! `print` (`-p2`).
 
+pub mod arguments;
 mod build;
 pub mod elaborate;
 pub mod families;

@@ -12,8 +12,11 @@ use crate::source::Span;
 use crate::syntax::ast::{Block, Expr, ProbeAlias, ProbePoint, ProbePointComponent};
 use crate::syntax::print::print_probe_point;
 
-/// Aliases inside aliases; more is a cycle.
+/// Aliases inside aliases.
 const DEPTH: usize = 32;
+/// Points that one point of a script may stand for, and aliases passed on the way: the whole library has fewer than a
+/// thousand, so this is a mistake in a script that would fill the memory.
+const EXPANSIONS: usize = 20_000;
 
 /// A base probe point with all that its aliases add.
 #[derive(Clone, Debug)]
@@ -41,6 +44,12 @@ pub struct Expanded<'a> {
 /// One level of alternatives: the points of a list, in order, each with its expansions.
 pub type Alternatives<'a> = Vec<Expanded<'a>>;
 
+/// What was found so far for one point of a probe.
+struct Found<'a> {
+    points: Vec<Expanded<'a>>,
+    steps: usize,
+}
+
 /// Expands the points of a probe.
 pub struct Expander<'a> {
     /// Every alias in sight.
@@ -64,14 +73,26 @@ impl<'a> Expander<'a> {
             trace: Vec::new(),
             name: String::new(),
         };
-        let mut out = Vec::new();
-        self.step(start, 0, &mut out)?;
-        Ok(out)
+        let mut found = Found { points: Vec::new(), steps: 0 };
+        self.step(start, &mut Vec::new(), &mut found)?;
+        Ok(found.points)
     }
 
-    fn step(&self, point: Expanded<'a>, depth: usize, out: &mut Vec<Expanded<'a>>) -> Result<(), Diagnostic> {
-        if depth > DEPTH {
-            return Err(Diagnostic::error(Code::AliasCycle, point.span, "probe aliases go in a circle"));
+    /// Expands one point; `inside`: the aliases that it is in the expansion of, the outermost first.
+    fn step(
+        &self,
+        point: Expanded<'a>,
+        inside: &mut Vec<&'a ProbePoint>,
+        found: &mut Found<'a>,
+    ) -> Result<(), Diagnostic> {
+        found.steps += 1;
+        if found.steps > EXPANSIONS {
+            return Err(Diagnostic::error(
+                Code::TooManyPoints,
+                point.span,
+                format!("the aliases here stand for more than {EXPANSIONS} probe points"),
+            )
+            .hint("an alias whose points are aliases multiplies them: name fewer, or a narrower wildcard"));
         }
         let matching: Vec<(&'a ProbeAlias, &'a ProbePoint, usize)> = self
             .aliases
@@ -82,13 +103,24 @@ impl<'a> Expander<'a> {
         // The longest name wins: `vfs.read.return` is not `vfs.read` with a suffix when both exist.
         let longest = matching.iter().map(|(_, _, used)| *used).max();
         let Some(longest) = longest else {
-            out.push(Expanded {
+            found.points.push(Expanded {
                 name: if point.name.is_empty() { text(&point.components) } else { point.name.clone() },
                 ..point
             });
             return Ok(());
         };
         for (alias, name, used) in matching.into_iter().filter(|(_, _, used)| *used == longest) {
+            if let Some(at) = inside.iter().position(|outer| std::ptr::eq(*outer, name)) {
+                return Err(circle(&inside[at..], point.span));
+            }
+            if inside.len() >= DEPTH {
+                return Err(Diagnostic::error(
+                    Code::TooManyPoints,
+                    point.span,
+                    format!("aliases inside aliases, more than {DEPTH} deep"),
+                ));
+            }
+            inside.push(name);
             let suffix = &point.components[used..];
             for inner in &alias.points {
                 let mut components = inner.components.clone();
@@ -118,10 +150,11 @@ impl<'a> Expander<'a> {
                         trace,
                         name: written,
                     },
-                    depth + 1,
-                    out,
+                    inside,
+                    found,
                 )?;
             }
+            inside.pop();
         }
         Ok(())
     }
@@ -132,6 +165,20 @@ impl<'a> Expander<'a> {
             self.aliases.iter().flat_map(|alias| &alias.names).map(print_probe_point).collect();
         suggest::hint(point, names.iter().chain(&self.library).map(String::as_str))
     }
+}
+
+/// Aliases that stand for each other: `a = b, b = c, c = a`.
+fn circle(names: &[&ProbePoint], span: Span) -> Diagnostic {
+    let round: Vec<String> = names.iter().chain(names.first()).map(|name| print_probe_point(name)).collect();
+    let mut diagnostic = Diagnostic::error(
+        Code::AliasCycle,
+        span,
+        format!("probe aliases go in a circle: {}", round.join(" -> ")),
+    );
+    for name in names {
+        diagnostic = diagnostic.label(name.span, format!("alias {}", print_probe_point(name)));
+    }
+    diagnostic
 }
 
 fn name_with(name: &ProbePoint, suffix: &[ProbePointComponent]) -> Vec<ProbePointComponent> {

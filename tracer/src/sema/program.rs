@@ -132,8 +132,6 @@ pub struct Function {
     pub result: Option<Ty>,
     /// What it does.
     pub body: Vec<Stmt>,
-    /// The function that `next` in this overload goes on to.
-    pub next: Option<FunctionId>,
 }
 
 /// When a handler runs.

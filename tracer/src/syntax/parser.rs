@@ -224,6 +224,10 @@ impl Parser<'_> {
             let token = self.advance();
             literal::parse_string(self.text(token), &mut value);
         }
+        // As in C and in SystemTap, a string ends at its first NUL.
+        if let Some(end) = value.iter().position(|byte| *byte == 0) {
+            value.truncate(end);
+        }
         Ok(Text::new(value))
     }
 

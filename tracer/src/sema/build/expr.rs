@@ -4,7 +4,7 @@ use tracer_common::intrinsic::{Intrinsic, Kind};
 use tracer_common::ir::{BinOp, CmpOp, SiteFact};
 use tracer_common::stat::{HistOp, StatOp};
 
-use super::{Body, Builder, fold, word, zero};
+use super::{Body, Builder, counted, fold, word, zero};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::program::{Element, Expr, ExprKind, GlobalId, Ty};
 use crate::source::Span;
@@ -426,7 +426,11 @@ impl Builder<'_, '_> {
             self.error(Diagnostic::error(
                 Code::Arity,
                 span,
-                format!("__builtin_{}() takes {} arguments", intrinsic.name(), intrinsic.args().len()),
+                format!(
+                    "__builtin_{}() takes {}",
+                    intrinsic.name(),
+                    counted(&intrinsic.args().len().to_string(), "argument")
+                ),
             ));
             return zero(span);
         }

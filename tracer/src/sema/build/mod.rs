@@ -3,18 +3,19 @@
 //! Building is repeated until no type is learned any more (`symbols`); diagnostics of the last round count.
 //!
 //! Rooms, in reading order: this file (the builder's state, names), `stmt`, `expr`, `assign`, `target`, `print`,
-//! `fold` (conditions that are known at compile time).
+//! `overload` (`next` in functions), `fold` (conditions that are known at compile time).
 
 mod assign;
 mod expr;
 pub(super) mod fold;
+mod overload;
 mod print;
 mod stmt;
 mod target;
 
 pub(super) use expr::embedded;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostics::{Code, Diagnostic, Label, suggest};
 use crate::sema::family::Resolved;
@@ -72,6 +73,8 @@ pub(super) struct Builder<'b, 'a> {
     pub loops: usize,
     pub result: Cell,
     pub has_result: bool,
+    /// A `next` goes on to the function's next overload.
+    pub goes_on: bool,
     /// Arrays that an enclosing `foreach` visits.
     pub visiting: Vec<GlobalId>,
     /// Inside `@entry`.
@@ -104,7 +107,10 @@ impl<'b, 'a> Builder<'b, 'a> {
 
     /// Builds a function's body. Also returns what was learned of its result.
     pub(super) fn build_function(mut self, block: &ast::Block) -> (Built, Cell, Vec<Diagnostic>) {
-        let body = self.stmts(&block.stmts);
+        let mut body = self.stmts(&block.stmts);
+        if self.goes_on {
+            body.splice(0..0, self.keep_arguments(block.span));
+        }
         let built = Built { body, locals: self.locals, saved: self.saved, has_result: self.has_result };
         (built, self.result, self.errors)
     }
@@ -233,13 +239,14 @@ impl<'b, 'a> Builder<'b, 'a> {
     pub(super) fn unknown_function(&mut self, name: &str, arity: usize, span: Span) {
         let declared: Vec<Name> = self.symbols.declared.keys().cloned().collect();
         let same = self.symbols.declared.get(name).map(|declared| {
-            declared.iter().map(|(decl, _)| decl.params.len().to_string()).collect::<Vec<_>>().join(" or ")
+            let arities: BTreeSet<usize> = declared.iter().map(|(decl, _)| decl.params.len()).collect();
+            arities.iter().map(usize::to_string).collect::<Vec<_>>().join(" or ")
         });
         let diagnostic = match same {
             Some(arities) => Diagnostic::error(
                 Code::Arity,
                 span,
-                format!("{name}() takes {arities} arguments, {arity} given"),
+                format!("{name}() takes {}, {arity} given", counted(&arities, "argument")),
             ),
             None => {
                 let mut diagnostic =
@@ -255,6 +262,11 @@ impl<'b, 'a> Builder<'b, 'a> {
         };
         self.error(diagnostic);
     }
+}
+
+/// `1 argument`, `2 arguments`, `1 or 2 arguments`.
+pub(super) fn counted(count: &str, what: &str) -> String {
+    format!("{count} {what}{}", if count == "1" { "" } else { "s" })
 }
 
 /// The word for a type in messages.

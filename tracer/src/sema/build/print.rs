@@ -2,7 +2,7 @@
 
 use tracer_common::format::{Conversion, ConversionKind, Format, Part, Size};
 
-use super::{Builder, zero};
+use super::{Builder, counted, zero};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::program::{Expr, ExprKind, Ty};
 use crate::source::Span;
@@ -70,7 +70,11 @@ impl Builder<'_, '_> {
             self.error(Diagnostic::error(
                 Code::Arity,
                 span,
-                format!("the format takes {} arguments, {} given", wants.len(), args.len()),
+                format!(
+                    "the format takes {}, {} given",
+                    counted(&wants.len().to_string(), "argument"),
+                    args.len()
+                ),
             ));
             return None;
         }

@@ -64,7 +64,7 @@ impl Builder<'_, '_> {
                 None => return,
             },
             ast::StmtKind::Return(value) => self.ret(value.as_ref(), span),
-            ast::StmtKind::Next => StmtKind::Next,
+            ast::StmtKind::Next => self.next(span),
             ast::StmtKind::Break | ast::StmtKind::Continue => {
                 let (word, kind) = match stmt.kind {
                     ast::StmtKind::Break => ("break", StmtKind::Break),
