@@ -3,9 +3,8 @@
 //! Functions are inlined and simplified first (`tracer_common::ir::opt`), in a copy: the evaluator goes on with the
 //! module as it was made.
 
-use crate::asm::Code;
 use crate::codegen::{self, CodegenError, SiteTexts};
-use crate::object;
+use crate::object::{self, Image};
 use crate::target::Target;
 use alloc::format;
 use alloc::string::String;
@@ -24,8 +23,11 @@ pub struct Object {
     pub maps: Vec<MapSpec>,
     /// Constants.
     pub rodata: Vec<u8>,
-    /// Code of each program, in the manifest's order: for listings and for verifier reports.
-    pub programs: Vec<Code>,
+    /// The programs with the functions they use, in the manifest's order: what is loaded, listed, and shown when a
+    /// verifier refuses it.
+    pub programs: Vec<Image>,
+    /// Types that the tables of the programs refer to.
+    pub btf: Vec<u8>,
     /// What the loader must put into the map of site texts.
     pub site_texts: SiteTexts,
     /// Scratch slots that the loader must put into the pool; 0 where there is none.
@@ -54,13 +56,14 @@ pub fn compile(module: &Module, manifest: &mut Manifest, target: &Target) -> Res
         functions: generated.functions,
         programs: programs.collect(),
     };
-    let elf =
+    let written =
         object::write(&parts, &module.places).map_err(|error| CodegenError::Limit(format!("{error}")))?;
     Ok(Object {
-        elf,
+        elf: written.elf,
+        btf: written.btf,
+        programs: written.images,
         maps: generated.maps,
         rodata: generated.rodata,
-        programs: generated.programs,
         site_texts: generated.site_texts,
         pool: generated.pool,
     })
@@ -70,11 +73,11 @@ impl Object {
     /// The code as text: program, slot, instruction.
     pub fn listing(&self, manifest: &Manifest) -> String {
         let mut out = String::new();
-        for (program, code) in manifest.programs.iter().zip(&self.programs) {
+        for (program, image) in manifest.programs.iter().zip(&self.programs) {
             // Writing to a string cannot fail.
             let _ =
                 writeln!(out, "program {} ({:?}, {} sites)", program.name, program.kind, program.sites.len());
-            for (slot, insn) in &code.insns {
+            for (slot, insn) in &image.code.insns {
                 let _ = writeln!(out, "{slot:5}: {}", crate::isa::Text(insn));
             }
         }

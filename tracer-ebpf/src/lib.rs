@@ -4,7 +4,7 @@
 //! code, so that code for any kernel can be generated and tested on any machine.
 //!
 //! Rooms, in reading order: `target` (what we generate for), `isa` (the instruction set), `asm` (labels, references
-//! and origins), `codegen` (IR to instructions), `object` (the ELF file), `machine` (an interpreter that is stricter
+//! and origins), `codegen` (IR to instructions), `link` (programs with their functions), `object` (the ELF file), `machine` (an interpreter that is stricter
 //! than the kernel's verifier, for tests).
 #![no_std]
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@ pub mod asm;
 pub mod codegen;
 pub mod compile;
 pub mod isa;
+pub mod link;
 pub mod machine;
 pub mod object;
 pub mod target;

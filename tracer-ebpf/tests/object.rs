@@ -56,7 +56,7 @@ fn places() -> Vec<Place> {
 
 #[test]
 fn aya_reads_maps_programs_and_license() {
-    let bytes = write(&parts(), &places()).unwrap();
+    let bytes = write(&parts(), &places()).unwrap().elf;
     let object = aya_obj::Object::parse(&bytes).unwrap();
     assert_eq!(object.license.to_bytes(), b"GPL");
     let find = |name: &str| object.maps.get(name).unwrap_or_else(|| panic!("no map {name}"));
@@ -75,7 +75,7 @@ fn aya_reads_maps_programs_and_license() {
 
 #[test]
 fn aya_relocates_maps_data_and_calls() {
-    let bytes = write(&parts(), &places()).unwrap();
+    let bytes = write(&parts(), &places()).unwrap().elf;
     let mut object = aya_obj::Object::parse(&bytes).unwrap();
     let maps: Vec<_> = object.maps.iter().map(|(name, map)| (name.clone(), map.clone())).collect();
     let fd = |name: &str| match name {

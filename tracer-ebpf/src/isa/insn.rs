@@ -192,7 +192,7 @@ pub enum Imm64 {
         /// Offset in the value.
         offset: u32,
     },
-    /// A function of the program, as an offset in slots from the next instruction: a callback.
+    /// A function of the program, as an offset in slots from the load's second slot: a callback.
     Func(i32),
 }
 

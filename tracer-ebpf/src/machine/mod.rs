@@ -18,8 +18,9 @@ mod helpers;
 mod map;
 mod memory;
 
-use crate::asm::{Code, Reference};
+use crate::asm::Code;
 use crate::isa::{AtomicOp, Helper, Imm64, Insn, JumpOp, Reg, Size, Src, Text};
+use crate::link::link;
 use crate::object::Parts;
 use alloc::format;
 use alloc::string::String;
@@ -133,7 +134,11 @@ impl Machine {
         Machine {
             memory,
             maps,
-            programs: parts.programs.iter().map(|program| link(&program.code, &functions)).collect(),
+            programs: parts
+                .programs
+                .iter()
+                .map(|program| slots(&link(&program.code, &functions).code))
+                .collect(),
             cpu: 0,
             cpus,
             clock: 1_000_000,
@@ -257,7 +262,8 @@ impl Machine {
                         let map = self.map(fd)?;
                         map.first().ok_or("no direct values in this map")? + u64::from(offset)
                     }
-                    Imm64::Func(off) => (next as i64 + i64::from(off)) as u64,
+                    // From the load's second slot.
+                    Imm64::Func(off) => (next as i64 - 1 + i64::from(off)) as u64,
                 };
                 thread.write(dst, value)?;
             }
@@ -396,36 +402,11 @@ impl Thread {
     }
 }
 
-/// Puts a program and the functions that it calls behind each other, and resolves calls.
-fn link(program: &Code, functions: &[&Code]) -> Vec<Option<Insn>> {
-    let mut starts = Vec::with_capacity(functions.len());
-    let mut next = program.slots();
-    for function in functions {
-        starts.push(next);
-        next += function.slots();
-    }
-    let mut slots = alloc::vec![None; next];
-    let all = core::iter::once((0, program)).chain(starts.iter().copied().zip(functions.iter().copied()));
-    for (start, code) in all {
-        for (slot, insn) in &code.insns {
-            slots[start + slot] = Some(*insn);
-        }
-        for (slot, reference) in &code.references {
-            let at = start + slot;
-            match reference {
-                Reference::Call(function) => {
-                    let off = starts[function.0 as usize] as i32 - at as i32 - 1;
-                    slots[at] = Some(Insn::CallLocal { off });
-                }
-                Reference::Address(function) => {
-                    let off = starts[function.0 as usize] as i32 - at as i32 - 2;
-                    if let Some(Insn::LoadImm64 { value, .. }) = &mut slots[at] {
-                        *value = Imm64::Func(off);
-                    }
-                }
-                Reference::Map(_) | Reference::MapValue(_) => {}
-            }
-        }
+/// Instructions by slot.
+fn slots(code: &Code) -> Vec<Option<Insn>> {
+    let mut slots = alloc::vec![None; code.slots()];
+    for (slot, insn) in &code.insns {
+        slots[*slot] = Some(*insn);
     }
     slots
 }

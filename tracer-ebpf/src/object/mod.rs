@@ -22,7 +22,7 @@ mod btf;
 mod line_info;
 
 use crate::asm::{Code, Reference};
-use alloc::borrow::ToOwned;
+use crate::link::link;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -90,12 +90,35 @@ impl From<object::write::Error> for WriteError {
     }
 }
 
+/// What was written.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Written {
+    /// The ELF file.
+    pub elf: Vec<u8>,
+    /// `.BTF`: what the tables of the images refer to.
+    pub btf: Vec<u8>,
+    /// The same programs, linked: for who loads them without reading the file.
+    pub images: Vec<Image>,
+}
+
+/// A program as the kernel takes it, but for the descriptors of its maps.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Image {
+    /// The program and behind it the functions it uses; the references are to maps.
+    pub code: Code,
+    /// Rows of `struct bpf_func_info`: slot, type.
+    pub functions: Vec<u8>,
+    /// Rows of `struct bpf_line_info`: slot, file, text, line and column.
+    pub lines: Vec<u8>,
+}
+
 /// Writes the file. `places` are what origins refer to.
-pub fn write(parts: &Parts, places: &[Place]) -> Result<Vec<u8>, WriteError> {
+pub fn write(parts: &Parts, places: &[Place]) -> Result<Written, WriteError> {
     let mut file = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
     let license = file.add_section(vec![], b"license".to_vec(), SectionKind::Data);
     file.append_section_data(license, b"GPL\0", 1);
     let maps = Maps::write(&mut file, parts);
+    let info = line_info::describe(parts, places);
     let mut functions = Vec::with_capacity(parts.functions.len());
     let mut sections = Vec::new();
     if !parts.functions.is_empty() {
@@ -112,29 +135,27 @@ pub fn write(parts: &Parts, places: &[Place]) -> Result<Vec<u8>, WriteError> {
         for (function, (_, offset)) in parts.functions.iter().zip(&functions) {
             relocate(&mut file, text, *offset, &function.code, &maps, &functions)?;
         }
-        let codes = parts.functions.iter().zip(&functions).map(|(function, (_, offset))| line_info::Placed {
-            name: &function.name,
-            code: &function.code,
-            offset: *offset,
-            is_static: true,
-        });
-        sections.push((".text".to_owned(), codes.collect::<Vec<_>>()));
+        let placed = info.functions.iter().zip(&functions).map(|(rows, (_, offset))| (rows, *offset));
+        sections.push((info.text, placed.collect::<Vec<_>>()));
     }
-    for program in &parts.programs {
+    for (n, program) in parts.programs.iter().enumerate() {
         let name = section_name(program);
-        let section = file.add_section(vec![], name.clone().into_bytes(), SectionKind::Text);
+        let section = file.add_section(vec![], name.into_bytes(), SectionKind::Text);
         add_code(&mut file, section, &program.name, &program.code, SymbolScope::Dynamic);
         relocate(&mut file, section, 0, &program.code, &maps, &functions)?;
-        let placed =
-            line_info::Placed { name: &program.name, code: &program.code, offset: 0, is_static: false };
-        sections.push((name, vec![placed]));
+        sections.push((info.sections[n], vec![(&info.programs[n], 0)]));
     }
-    let (btf, ext) = line_info::write(parts, &sections, places);
     let section = file.add_section(vec![], b".BTF".to_vec(), SectionKind::Other);
-    file.append_section_data(section, &btf, 4);
+    file.append_section_data(section, &info.btf, 4);
     let section = file.add_section(vec![], b".BTF.ext".to_vec(), SectionKind::Other);
-    file.append_section_data(section, &ext, 4);
-    Ok(file.write()?)
+    file.append_section_data(section, &info.ext(&sections), 4);
+    let codes: Vec<&Code> = parts.functions.iter().map(|function| &function.code).collect();
+    let images = parts.programs.iter().enumerate().map(|(n, program)| {
+        let linked = link(&program.code, &codes);
+        let (functions, lines) = info.tables(n, &linked);
+        Image { code: linked.code, functions, lines }
+    });
+    Ok(Written { elf: file.write()?, images: images.collect(), btf: info.btf.clone() })
 }
 
 /// The section of a program: libbpf's and aya's word for its type, and its name.

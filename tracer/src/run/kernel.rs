@@ -5,7 +5,7 @@
 //!
 //! **Not here:** the choice between kinds of links (`attach`), what records mean (`session`).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use aya::maps::{Map, MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
@@ -16,13 +16,14 @@ use tracer_common::manifest::{Manifest, Program as Code, ProgramKind};
 use tracer_common::record;
 use tracer_ebpf::asm::Reference;
 use tracer_ebpf::codegen::{SCRATCH_POOL, SITES};
+use tracer_ebpf::compile::Object;
 use tracer_ebpf::object::RODATA;
 use tracer_ebpf::target::Target;
 
 use crate::artifact::Artifact;
 use crate::run::RunError;
 use crate::run::attach;
-use crate::sys::bpf::{AttachType, LoadRefused, ProgLoad, ProgType, Program, prog_load};
+use crate::sys::bpf::{AttachType, Lines, LoadRefused, ProgLoad, ProgType, Program, btf_load, prog_load};
 use crate::sys::bpf_map::{BpfMap, Update};
 use crate::sys::clock;
 use crate::sys::link::Link;
@@ -78,9 +79,10 @@ impl Kernel {
             .map_or(0, |d| d.as_nanos() as i64);
         ledger.store(ledger::REALTIME_OFFSET as usize, (realtime - clock::monotonic_ns()) as u64);
         let records = find(record::MAP)?.duplicate().map_err(|error| RunError::map(record::MAP, error))?;
+        let btf = load_types(object)?;
         let mut programs = Vec::with_capacity(artifact.manifest.programs.len());
         for (n, program) in artifact.manifest.programs.iter().enumerate() {
-            programs.push(load_program(artifact, program, n, &maps, target)?);
+            programs.push(load_program(artifact, program, n, &maps, btf.as_fd(), target)?);
         }
         let mut globals = Vec::with_capacity(layout.maps.len());
         let mut others = Vec::new();
@@ -192,18 +194,32 @@ fn fill_sites(artifact: &Artifact, map: Option<&BpfMap>) -> Result<(), RunError>
     Ok(())
 }
 
+/// Loads the types of functions and lines; every kernel since 4.18 takes them.
+fn load_types(object: &Object) -> Result<OwnedFd, RunError> {
+    btf_load(&object.btf).map_err(|refused| {
+        if refused.error.kind() == std::io::ErrorKind::PermissionDenied {
+            return RunError::Permission("load programs");
+        }
+        RunError::Rejected(format!(
+            "this is a bug of tracer: the kernel refused the types of its programs: {}\n{}",
+            refused.error, refused.log
+        ))
+    })
+}
+
 /// Loads a program; a copy for each site where the site's number is part of the code.
 fn load_program(
     artifact: &Artifact,
     program: &Code,
     number: usize,
     maps: &[BpfMap],
+    btf: BorrowedFd<'_>,
     target: &Target,
 ) -> Result<Vec<Program>, RunError> {
     let Some(object) = &artifact.object else { return Ok(Vec::new()) };
-    let code = &object.programs[number];
-    let mut bytes = code.bytes();
-    for (slot, reference) in &code.references {
+    let image = &object.programs[number];
+    let mut bytes = image.code.bytes();
+    for (slot, reference) in &image.code.references {
         let at = slot * 8 + 4;
         if let Reference::Map(map) | Reference::MapValue(map) = reference {
             use std::os::fd::AsRawFd;
@@ -228,7 +244,7 @@ fn load_program(
             sleepable: false,
             insns: bytes,
             license: c"GPL",
-            lines: None,
+            lines: Some(Lines { btf, functions: &image.functions, lines: &image.lines }),
         })
         .map_err(|refused| explain(artifact, program, number, &refused))
     };
@@ -267,7 +283,7 @@ fn explain(artifact: &Artifact, program: &Code, number: usize, refused: &LoadRef
     }
     let Some(object) = &artifact.object else { return RunError::Bug("a program without code") };
     let module: &Module = &artifact.module;
-    let code = &object.programs[number];
+    let code = &object.programs[number].code;
     // The log's last instruction is where the verifier gave up.
     let at = refused.log.lines().rev().find_map(|line| {
         let (slot, _) = line.split_once(':')?;
