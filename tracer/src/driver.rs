@@ -12,10 +12,10 @@ use tracer_ebpf::target::Target;
 use crate::artifact::Artifact;
 use crate::diagnostics::render::{Style, render, render_footer};
 use crate::diagnostics::{Code, Diagnostic, Sink};
-use crate::lower::{Lowered, lower};
+use crate::lower::{Abilities, Lowered, lower};
 use crate::run;
 use crate::sema::library::Library;
-use crate::sema::program::Program;
+use crate::sema::program::{Program, Trigger};
 use crate::sema::{self, arguments, families};
 use crate::session::{self, Pass, Script, Session};
 use crate::source::{FileId, SourceMap, Span};
@@ -75,12 +75,17 @@ impl Driver<'_> {
             let text = sema::print::print(&program);
             return Ok(self.show(&text));
         }
-        let mut lowered = self.timed(3, "translated", |driver| driver.pass_3(&program))?;
+        // Passes 3 and 4 are for this kernel; to look at the IR, no kernel is asked.
+        let target = if self.session.last_pass == Pass::Translate { None } else { self.target(&program)? };
+        let abilities = target.as_ref().map_or(Abilities::ALL, |target| Abilities {
+            reads_statistics: target.features.lookup_percpu_elem,
+        });
+        let mut lowered = self.timed(3, "translated", |driver| driver.pass_3(&program, abilities))?;
         if self.session.last_pass == Pass::Translate {
             let text = format!("{}\n{}", lowered.module, lowered.manifest);
             return Ok(self.show(&text));
         }
-        let (artifact, target) = self.timed(4, "compiled", |driver| driver.pass_4(&mut lowered))?;
+        let artifact = self.timed(4, "compiled", |driver| driver.pass_4(&mut lowered, target.as_ref()))?;
         if self.session.last_pass == Pass::Compile {
             let text =
                 artifact.object.as_ref().map_or(String::new(), |object| object.listing(&artifact.manifest));
@@ -157,8 +162,8 @@ impl Driver<'_> {
     }
 
     /// Pass 3: typed trees to IR.
-    fn pass_3(&mut self, program: &Program) -> Result<Lowered, Stopped> {
-        let lowered = lower(program, &self.session.limits, &self.sources, &mut self.sink);
+    fn pass_3(&mut self, program: &Program, abilities: Abilities) -> Result<Lowered, Stopped> {
+        let lowered = lower(program, &self.session.limits, abilities, &self.sources, &mut self.sink);
         if self.sink.has_errors() {
             return Ok(lowered);
         }
@@ -172,18 +177,10 @@ impl Driver<'_> {
     }
 
     /// Pass 4: IR to eBPF.
-    fn pass_4(&mut self, lowered: &mut Lowered) -> Result<(Artifact, Option<Target>), Stopped> {
-        let (mut object, mut target) = (None, None);
-        if !lowered.manifest.programs.is_empty() {
-            let kprobes = lowered.manifest.programs.iter().any(|program| {
-                use tracer_common::manifest::ProgramKind::{Fentry, Fexit, Kprobe, Kretprobe};
-                matches!(program.kind, Kprobe | Kretprobe | Fentry | Fexit)
-            });
-            let found = match features::target(self.session.buffer, kprobes) {
-                Ok(found) => found,
-                Err(error) => return self.fail(&format!("cannot ask the kernel what it can do: {error}")),
-            };
-            match compile(&lowered.module, &mut lowered.manifest, &found) {
+    fn pass_4(&mut self, lowered: &mut Lowered, target: Option<&Target>) -> Result<Artifact, Stopped> {
+        let mut object = None;
+        if let Some(target) = target {
+            match compile(&lowered.module, &mut lowered.manifest, target) {
                 Ok(compiled) => object = Some(compiled),
                 Err(CodegenError::Unsupported { place, what }) => {
                     let at = &lowered.module.places[place.index()];
@@ -199,15 +196,30 @@ impl Driver<'_> {
                 }
                 Err(CodegenError::Limit(what)) => return self.fail(&what),
             }
-            target = Some(found);
         }
-        let artifact = Artifact {
+        Ok(Artifact {
             module: lowered.module.clone(),
             manifest: lowered.manifest.clone(),
             object,
             sources: self.sources.clone(),
-        };
-        Ok((artifact, target))
+        })
+    }
+
+    /// What the kernel can do, when something is to run in it.
+    fn target(&self, program: &Program) -> Result<Option<Target>, Stopped> {
+        use tracer_common::manifest::ProgramKind::{Fentry, Fexit, Kprobe, Kretprobe};
+        let mut kinds = program.probes.iter().filter_map(|probe| match probe.trigger {
+            Trigger::Kernel(kind) => Some(kind),
+            _ => None,
+        });
+        let kprobes = kinds.clone().any(|kind| matches!(kind, Kprobe | Kretprobe | Fentry | Fexit));
+        if kinds.next().is_none() {
+            return Ok(None);
+        }
+        match features::target(self.session.buffer, kprobes) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) => self.fail(&format!("cannot ask the kernel what it can do: {error}")),
+        }
     }
 
     /// Pass 5: the run.

@@ -170,7 +170,7 @@ impl<'p> Body<'_, 'p> {
             ExprKind::Intrinsic { intrinsic, args } => self.intrinsic_long(expr, *intrinsic, args),
             ExprKind::Raise(message) => {
                 if self.is_kernel()
-                    && !late::evaluable(self.lower.program, message)
+                    && !late::evaluable(self.lower.program, self.lower.abilities, message)
                     && self.f.catch().is_none()
                 {
                     // The continuation makes the message and raises; here the handler just ends.
@@ -198,8 +198,12 @@ impl<'p> Body<'_, 'p> {
                 _ => self.mismatch(expr),
             },
             ExprKind::Stat { op, global, keys } => {
-                if self.is_kernel() {
-                    self.unsupported(expr.span, "reading a statistic");
+                if self.is_kernel() && keys.iter().any(Option::is_none) {
+                    self.unsupported(expr.span, "a slice of an array");
+                    return LongOp::Imm(0);
+                }
+                if self.is_kernel() && !self.lower.abilities.reads_statistics {
+                    self.unsupported(expr.span, "reading a statistic, on a kernel before 5.19,");
                     return LongOp::Imm(0);
                 }
                 let keys = self.slice(*global, keys);

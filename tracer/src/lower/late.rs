@@ -15,6 +15,7 @@ use tracer_common::intrinsic::{Domains, Effect};
 use tracer_common::ir::{Arg, ContextKind, Dest, Domain, LongOp, Ty as IrTy};
 
 use crate::diagnostics::{Code, Diagnostic};
+use crate::lower::Abilities;
 use crate::lower::body::Body;
 use crate::lower::walk;
 use crate::sema::program::{
@@ -106,12 +107,13 @@ impl Captures {
 }
 
 /// Whether eBPF can compute an expression of a kernel handler.
-pub(super) fn evaluable(program: &Program, expr: &Expr) -> bool {
-    Judge { program, seen: Vec::new() }.expr(expr)
+pub(super) fn evaluable(program: &Program, abilities: Abilities, expr: &Expr) -> bool {
+    Judge { program, abilities, seen: Vec::new() }.expr(expr)
 }
 
 struct Judge<'p> {
     program: &'p Program,
+    abilities: Abilities,
     seen: Vec<FunctionId>,
 }
 
@@ -123,7 +125,10 @@ impl Judge<'_> {
             }
             // Output moves by itself; a string made by a format does not.
             ExprKind::Print { to_string, .. } | ExprKind::Hist { to_string, .. } => return !to_string,
-            ExprKind::Match { .. } | ExprKind::Stat { .. } | ExprKind::Bucket { .. } => false,
+            ExprKind::Stat { keys, .. } => {
+                self.abilities.reads_statistics && keys.iter().all(Option::is_some)
+            }
+            ExprKind::Match { .. } | ExprKind::Bucket { .. } => false,
             ExprKind::Target(target) => matches!(target.value, TargetValue::Value(_)),
             ExprKind::Contains { keys, .. } => keys.iter().all(Option::is_some),
             ExprKind::Call { function, .. } => self.function(*function),
@@ -239,7 +244,7 @@ pub(super) fn is_quiet(program: &Program, expr: &Expr) -> bool {
 impl<'p> Body<'_, 'p> {
     /// Captures the frontier of an expression. Errors are diagnostics already pushed.
     fn frontier(&mut self, expr: &'p Expr, captures: &mut Vec<(usize, Captured)>) {
-        let program = self.lower.program;
+        let (program, abilities) = (self.lower.program, self.lower.abilities);
         match &expr.kind {
             ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Fact(_) => {}
             ExprKind::Local(local) if self.late_locals.contains_key(local) => {
@@ -264,7 +269,7 @@ impl<'p> Body<'_, 'p> {
                 }
             },
             // Longs are computed at the hit whenever they can be: one value is cheaper to send than its parts.
-            _ if expr.ty == Ty::Long && evaluable(program, expr) => self.capture(expr, captures),
+            _ if expr.ty == Ty::Long && evaluable(program, abilities, expr) => self.capture(expr, captures),
             ExprKind::Concat(..)
             | ExprKind::Match { .. }
             | ExprKind::Print { .. }
@@ -293,7 +298,7 @@ impl<'p> Body<'_, 'p> {
             ExprKind::Call { function, .. } if is_pure(program, *function) => {
                 self.frontier_of_children(expr, captures);
             }
-            ExprKind::Contains { .. } if !evaluable(program, expr) => {
+            ExprKind::Contains { .. } if !evaluable(program, abilities, expr) => {
                 self.frontier_of_children(expr, captures);
             }
             _ => self.capture(expr, captures),

@@ -47,10 +47,30 @@ pub struct Lowered {
     pub manifest: Manifest,
 }
 
+/// What kernel code can do on the kernel that will run it, as far as it decides between kernel code and continuations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Abilities {
+    /// Reads the values of a statistic that other CPUs keep (5.19): numbers are those of the hit, and not those of the
+    /// moment when the record is printed.
+    pub reads_statistics: bool,
+}
+
+impl Abilities {
+    /// Those of the newest kernels.
+    pub const ALL: Abilities = Abilities { reads_statistics: true };
+}
+
 /// Translates a program. Diagnostics go to the sink; the result is whole only when there are no errors among them.
-pub fn lower(program: &Program, limits: &Limits, sources: &SourceMap, sink: &mut Sink) -> Lowered {
+pub fn lower(
+    program: &Program,
+    limits: &Limits,
+    abilities: Abilities,
+    sources: &SourceMap,
+    sink: &mut Sink,
+) -> Lowered {
     let mut lower = Lower {
         program,
+        abilities,
         limits: limits.clone(),
         sources,
         sink,
@@ -77,6 +97,7 @@ pub fn lower(program: &Program, limits: &Limits, sources: &SourceMap, sink: &mut
 /// The state of the pass.
 pub(crate) struct Lower<'p> {
     program: &'p Program,
+    abilities: Abilities,
     limits: Limits,
     sources: &'p SourceMap,
     sink: &'p mut Sink,
@@ -161,7 +182,7 @@ impl<'p> Lower<'p> {
 
     fn kernel_probe(&mut self, number: usize, probe: &'p Probe, kind: ProgramKind) {
         let saved = self.entry_probe(number, probe);
-        let locks = Touches::of(self.program, &probe.body).locks();
+        let locks = Touches::of(self.program, &probe.body).locks(&self.usage);
         let mut body = Body::new(
             self,
             &format!("probe.{number}"),

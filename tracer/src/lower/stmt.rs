@@ -80,7 +80,7 @@ impl<'p> Body<'_, 'p> {
         if self.is_kernel() {
             if let ExprKind::Assign { place: Place::Local(local), value } = &expr.kind
                 && value.ty == Ty::Str
-                && !late::evaluable(self.lower.program, value)
+                && !late::evaluable(self.lower.program, self.lower.abilities, value)
                 && self.is_defined_once(*local, stmt)
             {
                 return self.define_late_local(*local, value);
@@ -91,8 +91,8 @@ impl<'p> Body<'_, 'p> {
                     intrinsic.domains() == tracer_common::intrinsic::Domains::User
                 }
                 ExprKind::Call { function, args } => {
-                    let program = self.lower.program;
-                    args.iter().any(|arg| !late::evaluable(program, arg))
+                    let (program, abilities) = (self.lower.program, self.lower.abilities);
+                    args.iter().any(|arg| !late::evaluable(program, abilities, arg))
                         && late::is_deferrable(program, *function)
                 }
                 _ => false,
@@ -183,11 +183,6 @@ impl<'p> Body<'_, 'p> {
             && !self.unread.contains(&message)
         {
             match self.local(message) {
-                Dest::Str(dest) if self.is_kernel() => {
-                    let _ = dest;
-                    let span = handler.first().map_or(self.lower.span_of(self.owner), |s| s.span);
-                    self.unsupported(span, "the text of a caught error");
-                }
                 Dest::Str(dest) => self.push(Inst::Caught { dest }),
                 Dest::Long(_) => {}
             }

@@ -2,14 +2,19 @@
 //!
 //! A global is *shared* when kernel code can touch it; all others live in the evaluator alone. Its order is seen
 //! when some `foreach` visits it unsorted. A kernel handler needs a lock on a global that it both reads and
-//! overwrites (`Set`): two hits at once would lose one of the updates. A single `++`, `+=`, `<<<` or `delete` is
-//! atomic by itself and takes none.
+//! overwrites (`Set`): two hits at once would lose one of the updates. Such a global is *guarded*: whoever writes it
+//! takes its lock, else an update between another handler's read and write would be lost. Elsewhere a single `++`,
+//! `+=`, `<<<` or `delete` is atomic by itself and takes none; but an update of `@variance` is not, so statistics that
+//! keep it are guarded.
 
 use std::collections::BTreeSet;
 
 use crate::lower::walk;
-use crate::sema::program::{Element, Expr, ExprKind, GlobalId, Iterated, Place, Program, Stmt, StmtKind};
+use crate::sema::program::{
+    Element, Expr, ExprKind, Global, GlobalId, GlobalTy, Iterated, Place, Program, Stmt, StmtKind,
+};
 use tracer_common::ir::BinOp;
+use tracer_common::stat::StatOp;
 
 /// Facts about all globals.
 pub(super) struct Usage {
@@ -17,6 +22,8 @@ pub(super) struct Usage {
     pub(super) shared: Vec<bool>,
     /// Visited unsorted.
     pub(super) ordered: Vec<bool>,
+    /// Written by handlers one at a time only.
+    guarded: BTreeSet<u32>,
 }
 
 /// How one body, with everything it calls, touches globals.
@@ -24,6 +31,7 @@ pub(super) struct Usage {
 pub(super) struct Touches {
     read: BTreeSet<u32>,
     overwritten: BTreeSet<u32>,
+    written: BTreeSet<u32>,
     any: BTreeSet<u32>,
     functions: BTreeSet<u32>,
 }
@@ -32,7 +40,10 @@ impl Usage {
     /// Analyses a program.
     pub(super) fn new(program: &Program) -> Usage {
         let count = program.globals.len();
-        let mut usage = Usage { shared: vec![false; count], ordered: vec![false; count] };
+        let varies = |global: &Global| matches!(global.ty, GlobalTy::Stats(f) if f.variance.is_some());
+        let guarded = (0u32..).zip(&program.globals).filter(|(_, global)| varies(global)).map(|(n, _)| n);
+        let mut usage =
+            Usage { shared: vec![false; count], ordered: vec![false; count], guarded: guarded.collect() };
         for probe in &program.probes {
             if !probe.trigger.is_user() {
                 let mut touches = Touches::of(program, &probe.body);
@@ -43,6 +54,7 @@ impl Usage {
                 for global in &touches.any {
                     usage.shared[*global as usize] = true;
                 }
+                usage.guarded.extend(touches.read.intersection(&touches.overwritten));
             }
         }
         let bodies = program.probes.iter().map(|p| &p.body).chain(program.functions.iter().map(|f| &f.body));
@@ -69,13 +81,23 @@ impl Touches {
     }
 
     /// Globals whose updates would be lost without a lock.
-    pub(super) fn locks(&self) -> Vec<GlobalId> {
-        self.read.intersection(&self.overwritten).map(|g| GlobalId(*g)).collect()
+    pub(super) fn locks(&self, usage: &Usage) -> Vec<GlobalId> {
+        self.written.intersection(&usage.guarded).map(|g| GlobalId(*g)).collect()
+    }
+
+    fn writes(&mut self, global: GlobalId) {
+        self.touch(global);
+        self.written.insert(global.0);
+    }
+
+    fn overwrites(&mut self, global: GlobalId) {
+        self.writes(global);
+        self.overwritten.insert(global.0);
     }
 
     fn body(&mut self, body: &[Stmt]) {
         walk::stmts(body, &mut |stmt| match &stmt.kind {
-            StmtKind::Clear(global) | StmtKind::Delete { global, .. } => self.touch(*global),
+            StmtKind::Clear(global) | StmtKind::Delete { global, .. } => self.writes(*global),
             StmtKind::Foreach(foreach) => match &foreach.over {
                 Iterated::Array { global, .. } => self.reads(*global),
                 Iterated::Hist { place, .. } => self.reads(place.global),
@@ -91,27 +113,26 @@ impl Touches {
 
     fn expr_itself(&mut self, expr: &Expr) {
         match &expr.kind {
+            // Several words that say something together.
+            ExprKind::Stat { op: StatOp::Variance, global, .. } => self.writes(*global),
             ExprKind::Get(Element { global, .. })
             | ExprKind::Contains { global, .. }
             | ExprKind::Stat { global, .. } => self.reads(*global),
             ExprKind::Bucket { element, .. } | ExprKind::Hist { element, .. } => self.reads(element.global),
-            ExprKind::Aggregate { element, .. } => self.touch(element.global),
-            ExprKind::Assign { place: Place::Global(element), .. } => {
-                self.touch(element.global);
-                self.overwritten.insert(element.global.0);
-            }
+            ExprKind::Aggregate { element, .. } => self.writes(element.global),
+            ExprKind::Assign { place: Place::Global(element), .. } => self.overwrites(element.global),
             ExprKind::Modify { place: Place::Global(element), op, .. } => {
-                self.touch(element.global);
+                self.writes(element.global);
                 if !is_atomic(*op) {
                     self.reads(element.global);
-                    self.overwritten.insert(element.global.0);
+                    self.overwrites(element.global);
                 }
             }
             ExprKind::Append { place: Place::Global(element), .. } => {
                 self.reads(element.global);
-                self.overwritten.insert(element.global.0);
+                self.overwrites(element.global);
             }
-            ExprKind::Crement { place: Place::Global(element), .. } => self.touch(element.global),
+            ExprKind::Crement { place: Place::Global(element), .. } => self.writes(element.global),
             ExprKind::Call { function, .. } => {
                 self.functions.insert(function.0);
             }

@@ -53,6 +53,10 @@ pub fn target(ring_size: u32, kprobes: bool) -> io::Result<Target> {
             ProgType::Kprobe,
             &[zero, Insn::MovSx { wide: true, bits: 8, dst: Reg::R0, src: Reg::R0 }, zero, Insn::Exit],
         );
+    features.may_goto =
+        features.isa_v4 && loads(ProgType::Kprobe, &[Insn::MayGoto { off: 0 }, zero, Insn::Exit]);
+    features.for_each_map_elem = features.attach_cookie || knows(Helper::ForEachMapElem);
+    features.lookup_percpu_elem = features.isa_v4 || knows(Helper::MapLookupPercpuElem);
     features.uprobe_multi = features.isa_v4 && has_uprobe_multi();
     if kprobes {
         features.kprobe = Path::new("/sys/bus/event_source/devices/kprobe/type").exists();
@@ -87,6 +91,15 @@ fn try_load(prog_type: ProgType, attach_type: AttachType, insns: &[Insn]) -> io:
 
 fn loads(prog_type: ProgType, insns: &[Insn]) -> bool {
     try_load(prog_type, AttachType::None, insns).is_ok()
+}
+
+/// Whether there is a helper: a call with arguments that are not set is refused for those (`EACCES`) only where the
+/// verifier knows what the helper wants (`EINVAL` otherwise).
+fn knows(helper: Helper) -> bool {
+    match try_load(ProgType::Kprobe, AttachType::None, &[Insn::Call { helper }, Insn::Exit]) {
+        Ok(_) => true,
+        Err(error) => error.raw_os_error() == Some(libc::EACCES),
+    }
 }
 
 fn nothing() -> [Insn; 2] {

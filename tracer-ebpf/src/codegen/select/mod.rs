@@ -5,7 +5,7 @@
 //! that the next instruction uses again.
 //!
 //! Rooms, in reading order: this file (the selector's tools, terminators), `entry` (what every program does first and
-//! last), `scalar`, `memory`, `string`, `compare`, `array`, `statistic`, `record` (what is sent, errors included).
+//! last), `scalar`, `memory`, `string`, `compare`, `array`, `statistic`, `variance`, `record` (what is sent, errors included).
 
 mod array;
 mod compare;
@@ -15,6 +15,7 @@ mod record;
 mod scalar;
 mod statistic;
 mod string;
+mod variance;
 
 use super::loops::{self, Loop};
 use super::storage::{FRAME_KEY, Home, Storage};

@@ -159,7 +159,6 @@ impl Selector<'_, '_> {
         let module = self.shared.module;
         let number = if let VSrc::Imm(number) = argument { number as u64 } else { 0 };
         let text = record::error_text(module, kind, number);
-        let text = record::near(&text, module.places.get(self.place.index()));
         self.caught_literal(text.as_bytes());
         match (kind.digits(), argument) {
             (Some(at), VSrc::Reg(address)) => {

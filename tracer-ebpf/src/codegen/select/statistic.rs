@@ -4,6 +4,7 @@
 //! this one on the same CPU.
 
 use super::super::vcode::{Base, Constant, VInsn, VReg};
+use super::variance::Join;
 use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Size};
 use tracer_common::ir::{Element, GlobalId, GlobalTy, Key, LongOp, Var};
@@ -24,9 +25,6 @@ impl Selector<'_, '_> {
         let GlobalTy::Stats(fields) = self.shared.module.globals[global.index()].ty else {
             panic!("this is a bug: {global} has a cell but is no statistic")
         };
-        if fields.variance.is_some() {
-            return self.unsupported("@variance");
-        }
         let after = self.block(false);
         let base = match layout.home {
             Home::StatScalar { map } => {
@@ -47,6 +45,9 @@ impl Selector<'_, '_> {
         if let Some(count) = cell.count {
             self.add_one(base, count);
         }
+        if let Some(shift) = fields.variance {
+            self.deviate(base, &cell, shift, value);
+        }
         if let (Some(buckets), Some(hist)) = (cell.buckets, fields.hist) {
             let index = match hist {
                 HistOp::Log => self.log_bucket(value),
@@ -62,7 +63,7 @@ impl Selector<'_, '_> {
     }
 
     /// Runs code for the cell of each CPU that has one; the code may not leave the loop.
-    fn each_cpu(&mut self, map: u32, key: Memory, body: impl FnOnce(&mut Self, VReg)) {
+    pub(super) fn each_cpu(&mut self, map: u32, key: Memory, body: impl FnOnce(&mut Self, VReg)) {
         let cpu = self.reg();
         self.constant(cpu, 0);
         let (again, next, done) = (self.block(false), self.block(false), self.block(false));
@@ -97,7 +98,7 @@ impl Selector<'_, '_> {
             StatOp::Sum | StatOp::Avg => (cell.count.filter(|_| op == StatOp::Avg), cell.sum),
             StatOp::Min => (cell.count, cell.min),
             StatOp::Max => (cell.count, cell.max),
-            StatOp::Variance => return self.unsupported("@variance"),
+            StatOp::Variance => (cell.count, cell.variance),
         };
         if (op != StatOp::Sum && count.is_none()) || (op != StatOp::Count && extreme.is_none()) {
             panic!("this is a bug: {global} does not keep what {op:?} needs (sema)");
@@ -111,6 +112,16 @@ impl Selector<'_, '_> {
             }
             _ => self.full_key(global, keys),
         };
+        if op == StatOp::Variance {
+            let GlobalTy::Stats(fields) = self.shared.module.globals[global.index()].ty else {
+                panic!("this is a bug: {global} has a cell but is no statistic")
+            };
+            let join = if keys.is_empty() { Join::AtOnce } else { Join::InTurn };
+            let dst = self.var(dest);
+            let shift = fields.variance.unwrap_or(0);
+            self.variance(dst, (map, key), &cell, (shift, join), global.0 as i32);
+            return Ok(());
+        }
         let (seen, total) = (self.reg(), self.reg());
         self.constant(seen, 0);
         self.constant(total, 0);
@@ -152,15 +163,7 @@ impl Selector<'_, '_> {
             _ => {
                 self.raise_if(JumpOp::Eq, seen, 0, ErrorKind::Empty, global.0 as i32);
                 if op == StatOp::Avg {
-                    // Towards zero, as signed division does.
-                    let sign = self.reg();
-                    self.mov(sign, total);
-                    self.alu(AluOp::Arsh, sign, 63);
-                    self.alu(AluOp::Xor, total, sign);
-                    self.alu(AluOp::Sub, total, sign);
-                    self.alu(AluOp::Div, total, seen);
-                    self.alu(AluOp::Xor, total, sign);
-                    self.alu(AluOp::Sub, total, sign);
+                    self.quotient(total, seen);
                 }
                 self.mov(dst, total);
             }
