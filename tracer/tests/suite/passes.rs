@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use tracer::diagnostics::Sink;
-use tracer::lower::{Lowered, lower};
+use tracer::lower::{Abilities, Lowered, lower};
 use tracer::sema::families;
 use tracer::sema::family::Family;
 use tracer::sema::library::Library;
@@ -91,7 +91,7 @@ pub(crate) fn check_elaborate(case: &Case, good: bool) -> Result<String, String>
 }
 
 fn translate(done: &mut Elaborated) -> Result<Lowered, String> {
-    let lowered = lower(&done.program, &Limits::STAP, &done.sources, &mut done.sink);
+    let lowered = lower(&done.program, &Limits::STAP, Abilities::ALL, &done.sources, &mut done.sink);
     if !has_errors(done.sink.all()) {
         verify::verify(&lowered.module).map_err(|why| verify::explain(&lowered.module, &why))?;
     }
