@@ -69,6 +69,13 @@ impl Diagnostic {
         Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, span, message) }
     }
 
+    /// Takes the place away: it is about the command line.
+    #[must_use]
+    pub fn placeless(mut self) -> Diagnostic {
+        self.span = None;
+        self
+    }
+
     /// Adds a second place.
     #[must_use]
     pub fn label(mut self, span: Span, message: impl Into<String>) -> Diagnostic {

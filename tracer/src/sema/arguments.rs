@@ -13,16 +13,23 @@ use crate::source::{FileId, SourceMap, Span};
 /// The name of the tapset file.
 pub const FILE: &str = "argv.stp";
 
+/// Variables that exist whether or not so many arguments are given.
+const COUNT: usize = 32;
+
 /// The text of the tapset file.
 pub fn tapset(args: &[String]) -> String {
     let mut text = format!("/* argc - how many arguments the script has */\nglobal argc = {}\n", args.len());
     text.push_str("/* argv - the script's arguments, from argv[1] */\nglobal argv\n");
     let mut fill = String::new();
-    for (n, arg) in (1..).zip(args) {
-        let literal = literal(arg);
+    let given = args.iter().map(|arg| literal(arg));
+    let missing = (args.len()..COUNT).map(|_| "\"\"".to_owned());
+    for (n, literal) in (1..).zip(given.chain(missing)) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "global argv_{n} = {literal}");
-        let _ = writeln!(fill, "    argv[{n}] = {literal}");
+        if n <= args.len() {
+            // Not the literal: -G may set the variable.
+            let _ = writeln!(fill, "    argv[{n}] = argv_{n}");
+        }
     }
     if fill.is_empty() {
         // Says what argv's types are when there is nothing to fill it with.
@@ -40,7 +47,7 @@ pub fn warn_of_unused(args: &[String], sources: &SourceMap, sink: &mut Sink) {
         }
         let place = Span::new(FileId(0), 0, 0);
         let message = format!("unused command line option ${number}/@{number}");
-        sink.push(Diagnostic { span: None, ..Diagnostic::warning(Code::ScriptArgument, place, message) });
+        sink.push(Diagnostic::warning(Code::ScriptArgument, place, message).placeless());
     }
 }
 
@@ -76,6 +83,6 @@ mod tests {
         let text = tapset(&["one".to_owned(), "two".to_owned()]);
         assert!(text.contains("global argc = 2\n"), "{text}");
         assert!(text.contains("global argv_2 = \"two\"\n"), "{text}");
-        assert!(text.contains("    argv[1] = \"one\"\n"), "{text}");
+        assert!(text.contains("    argv[1] = argv_1\n"), "{text}");
     }
 }

@@ -1,14 +1,17 @@
 //! Which tapset file defines a name; files are read and parsed only when a script uses what they define.
 //!
-//! The index is lexical: a scan for `function NAME`, `probe NAME =` and `global NAME` at the start of lines, so that
-//! a syntax error in an unused file does not matter. Directories of `-I` come before the embedded copy.
+//! The index is made of words: `function NAME`, `probe NAME =` and `global NAME` outside of braces, in all branches of
+//! conditionals, so that a syntax error in an unused file does not matter.
 //!
 //! **Not here:** overloads and priorities (`elaborate`), the text of the library (`tapsets/`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::source::FileId;
+use crate::diagnostics::Sink;
+use crate::source::{FileId, SourceMap};
+use crate::syntax::lexer;
+use crate::syntax::token::{Keyword, Op, Token, TokenKind};
 
 include!(concat!(env!("OUT_DIR"), "/tapsets.rs"));
 
@@ -45,28 +48,15 @@ impl Library {
     /// Adds a file; its index. Files added later define beside those added earlier.
     pub fn add(&mut self, name: String, text: std::borrow::Cow<'static, str>) -> usize {
         let index = self.files.len();
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            let first = words.next().unwrap_or("");
-            // `private function f` is nobody else's business, but its file is.
-            let first = if first == "private" { words.next().unwrap_or("") } else { first };
-            let table = match first {
-                "function" => &mut self.functions,
-                "global" => &mut self.globals,
-                "probe" => &mut self.aliases,
-                _ => continue,
+        for (kind, name) in declared(&text) {
+            let table = match kind {
+                Keyword::Function => &mut self.functions,
+                Keyword::Probe => &mut self.aliases,
+                _ => &mut self.globals,
             };
-            let rest = line[line.find(first).unwrap_or(0) + first.len()..].trim_start();
-            let end = |c: char| !(c.is_alphanumeric() || c == '_' || c == '.' && first == "probe");
-            for part in rest.split(',').take(if first == "global" { usize::MAX } else { 1 }) {
-                let part = part.trim_start();
-                let name = &part[..part.find(end).unwrap_or(part.len())];
-                if !name.is_empty() {
-                    let files = table.entry(name.to_owned()).or_default();
-                    if !files.contains(&index) {
-                        files.push(index);
-                    }
-                }
+            let files = table.entry(name).or_default();
+            if !files.contains(&index) {
+                files.push(index);
             }
         }
         self.files.push(TapsetFile { name, text, loaded: None });
@@ -118,5 +108,96 @@ impl Library {
     /// A file.
     pub fn file_mut(&mut self, index: usize) -> &mut TapsetFile {
         &mut self.files[index]
+    }
+}
+
+/// What a text declares: `Probe` is an alias, `Global` a variable.
+fn declared(text: &str) -> Vec<(Keyword, String)> {
+    let mut sources = SourceMap::default();
+    let file = sources.add("", text, None);
+    // Mistakes are told when the file is loaded.
+    let lexed = lexer::lex(&mut sources, file, &[], &mut Sink::default());
+    let word = |token: &Token| sources.text(token.span);
+    let mut out = Vec::new();
+    let mut depth = 0_usize;
+    let mut tokens = lexed.tokens.iter().peekable();
+    while let Some(token) = tokens.next() {
+        match token.kind {
+            TokenKind::Op(Op::OpenBrace) => depth += 1,
+            TokenKind::Op(Op::CloseBrace) => depth = depth.saturating_sub(1),
+            TokenKind::Keyword(Keyword::Function) if depth == 0 => {
+                if let Some(name) = tokens.peek() {
+                    out.push((Keyword::Function, word(name).to_owned()));
+                }
+            }
+            TokenKind::Keyword(Keyword::Global | Keyword::Private) if depth == 0 => {
+                // Names stand at the beginning and after commas.
+                let mut expected = true;
+                while let Some(next) = tokens.next_if(|next| !starts_declaration(next)) {
+                    match next.kind {
+                        TokenKind::Ident if expected => {
+                            out.push((Keyword::Global, word(next).to_owned()));
+                            expected = false;
+                        }
+                        TokenKind::Op(Op::Comma) => expected = true,
+                        _ => {}
+                    }
+                }
+            }
+            TokenKind::Keyword(Keyword::Probe) if depth == 0 => {
+                let mut name = String::new();
+                let in_name =
+                    |next: &&Token| !starts_declaration(next) || matches!(next.kind, TokenKind::Keyword(_));
+                while let Some(next) = tokens.next_if(in_name) {
+                    match next.kind {
+                        TokenKind::Op(Op::Assign | Op::AddAssign) => {
+                            out.push((Keyword::Probe, std::mem::take(&mut name)));
+                        }
+                        TokenKind::Op(Op::Comma | Op::Question | Op::Not) => name.clear(),
+                        _ => name.push_str(word(next)),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+/// Whether a word outside of braces ends a list of names.
+fn starts_declaration(token: &Token) -> bool {
+    match token.kind {
+        TokenKind::Keyword(keyword) => keyword.starts_item(),
+        TokenKind::Op(Op::OpenBrace | Op::Semi) | TokenKind::Embedded | TokenKind::End => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_knows_what_a_file_declares() {
+        let text = "/* function no() */ private global a = 1, b[5], c%\n\
+                    function\n two:long(x) { function three() } # probe x = y\n\
+                    probe my.one = your.one = begin, end { probe not = 1 }\n\
+                    probe timer.s(1) { global not }\n\
+                    %( 1 == 1 %? probe cond.if += never {} %)\n private function last() %{ } function no %}";
+        let names: Vec<String> =
+            declared(text).into_iter().map(|(kind, name)| format!("{kind} {name}")).collect();
+        assert_eq!(
+            names,
+            [
+                "'global' a",
+                "'global' b",
+                "'global' c",
+                "'function' two",
+                "'probe' my.one",
+                "'probe' your.one",
+                "'probe' cond.if",
+                "'function' last",
+            ]
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Pass 2: names to ids, probe points to places, target variables to accesses, types for everything.
 //!
-//! Rooms, in reading order: `program` (the product), `elaborate` (the steps), `library` (tapset files), `point`
-//! (aliases), `family` and `families/` (base probe points), `symbols` (types learned so far), `build/` (typed trees),
-//! `print` (`-p2`).
+//! Rooms, in reading order: `program` (the product), `elaborate` (the steps), `library` and `load` (tapset files),
+//! `point` (aliases), `family` and `families/` (base probe points), `resolve` (target expressions), `symbols` (types
+//! learned so far), `build/` (typed trees), `settle` (until all types are known), `print` (`-p2`).
 
 pub mod arguments;
 mod build;
@@ -10,9 +10,12 @@ pub mod elaborate;
 pub mod families;
 pub mod family;
 pub mod library;
+mod load;
 pub mod point;
 pub mod print;
 pub mod program;
+mod resolve;
+mod settle;
 mod symbols;
 pub mod target_var;
 

@@ -13,10 +13,10 @@ use crate::syntax::ast::{Block, Expr, ProbeAlias, ProbePoint, ProbePointComponen
 use crate::syntax::print::print_probe_point;
 
 /// Aliases inside aliases.
-const DEPTH: usize = 32;
-/// Points that one point of a script may stand for, and aliases passed on the way: the whole library has fewer than a
-/// thousand, so this is a mistake in a script that would fill the memory.
-const EXPANSIONS: usize = 20_000;
+const DEPTH: usize = 256;
+
+/// Points that one point of a probe may stand for, those on the way included.
+const MAX_POINTS: usize = 1 << 16;
 
 /// A base probe point with all that its aliases add.
 #[derive(Clone, Debug)]
@@ -33,21 +33,23 @@ pub struct Expanded<'a> {
     pub conditions: Vec<&'a Expr>,
     /// May resolve to nothing.
     pub optional: bool,
-    /// If it resolves, later points of its list are not tried: one entry for each list it is in.
-    pub sufficient: bool,
+    /// The lists of alternatives that it is in, the outermost first.
+    pub lists: Vec<Alternative>,
     /// How we got there.
     pub trace: Vec<Label>,
     /// `pn()`.
     pub name: String,
 }
 
-/// One level of alternatives: the points of a list, in order, each with its expansions.
-pub type Alternatives<'a> = Vec<Expanded<'a>>;
-
-/// What was found so far for one point of a probe.
-struct Found<'a> {
-    points: Vec<Expanded<'a>>,
-    steps: usize,
+/// A point's place in one list of points.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Alternative {
+    /// The list: another number for each use of an alias.
+    pub list: usize,
+    /// Its place there.
+    pub index: usize,
+    /// `!`: if it resolves, later points of the list are not tried.
+    pub sufficient: bool,
 }
 
 /// Expands the points of a probe.
@@ -69,60 +71,56 @@ impl<'a> Expander<'a> {
             epilogues: Vec::new(),
             conditions: point.condition.iter().collect(),
             optional: point.optional,
-            sufficient: point.sufficient,
+            lists: Vec::new(),
             trace: Vec::new(),
             name: String::new(),
         };
-        let mut found = Found { points: Vec::new(), steps: 0 };
-        self.step(start, &mut Vec::new(), &mut found)?;
-        Ok(found.points)
+        let mut expansion = Expansion { path: Vec::new(), out: Vec::new(), steps: 0 };
+        self.step(start, &mut expansion)?;
+        Ok(expansion.out)
     }
 
-    /// Expands one point; `inside`: the aliases that it is in the expansion of, the outermost first.
-    fn step(
-        &self,
-        point: Expanded<'a>,
-        inside: &mut Vec<&'a ProbePoint>,
-        found: &mut Found<'a>,
-    ) -> Result<(), Diagnostic> {
-        found.steps += 1;
-        if found.steps > EXPANSIONS {
-            return Err(Diagnostic::error(
-                Code::TooManyPoints,
-                point.span,
-                format!("the aliases here stand for more than {EXPANSIONS} probe points"),
-            )
-            .hint("an alias whose points are aliases multiplies them: name fewer, or a narrower wildcard"));
+    fn step(&self, point: Expanded<'a>, expansion: &mut Expansion<'a>) -> Result<(), Diagnostic> {
+        expansion.steps += 1;
+        if expansion.steps > MAX_POINTS {
+            let message = format!("this stands for more than {MAX_POINTS} probe points");
+            let mut diagnostic = Diagnostic::error(Code::TooManyPoints, point.span, message);
+            diagnostic.trace = point.trace;
+            return Err(diagnostic.hint("aliases multiply when each stands for several others"));
+        }
+        if expansion.path.len() > DEPTH {
+            let message = format!("aliases stand for aliases more than {DEPTH} times over");
+            return Err(Diagnostic::error(Code::TooManyPoints, point.span, message));
         }
         let matching: Vec<(&'a ProbeAlias, &'a ProbePoint, usize)> = self
             .aliases
             .iter()
             .flat_map(|alias| alias.names.iter().map(move |name| (*alias, name)))
             .filter_map(|(alias, name)| prefix(&point.components, &name.components).map(|n| (alias, name, n)))
+            // `probe all = my.*` may be called `my.all`: a wildcard never means the alias that it stands in.
+            .filter(|(_, name, used)| {
+                !expansion.has(name) || !point.components[..*used].iter().any(|c| has_wildcards(&c.name))
+            })
             .collect();
         // The longest name wins: `vfs.read.return` is not `vfs.read` with a suffix when both exist.
         let longest = matching.iter().map(|(_, _, used)| *used).max();
         let Some(longest) = longest else {
-            found.points.push(Expanded {
+            expansion.out.push(Expanded {
                 name: if point.name.is_empty() { text(&point.components) } else { point.name.clone() },
                 ..point
             });
             return Ok(());
         };
         for (alias, name, used) in matching.into_iter().filter(|(_, _, used)| *used == longest) {
-            if let Some(at) = inside.iter().position(|outer| std::ptr::eq(*outer, name)) {
-                return Err(circle(&inside[at..], point.span));
+            if expansion.has(name) {
+                return Err(expansion.circle(name, point.span));
             }
-            if inside.len() >= DEPTH {
-                return Err(Diagnostic::error(
-                    Code::TooManyPoints,
-                    point.span,
-                    format!("aliases inside aliases, more than {DEPTH} deep"),
-                ));
-            }
-            inside.push(name);
+            expansion.path.push((alias, name));
             let suffix = &point.components[used..];
-            for inner in &alias.points {
+            let list = expansion.steps;
+            for (index, inner) in alias.points.iter().enumerate() {
+                let mut lists = point.lists.clone();
+                lists.push(Alternative { list, index, sufficient: inner.sufficient });
                 let mut components = inner.components.clone();
                 components.extend_from_slice(suffix);
                 let mut prologues: Vec<&'a Block> = alias.prologue.iter().collect();
@@ -146,15 +144,14 @@ impl<'a> Expander<'a> {
                         epilogues,
                         conditions,
                         optional: point.optional || inner.optional,
-                        sufficient: inner.sufficient || point.sufficient,
+                        lists,
                         trace,
                         name: written,
                     },
-                    inside,
-                    found,
+                    expansion,
                 )?;
             }
-            inside.pop();
+            expansion.path.pop();
         }
         Ok(())
     }
@@ -167,18 +164,31 @@ impl<'a> Expander<'a> {
     }
 }
 
-/// Aliases that stand for each other: `a = b, b = c, c = a`.
-fn circle(names: &[&ProbePoint], span: Span) -> Diagnostic {
-    let round: Vec<String> = names.iter().chain(names.first()).map(|name| print_probe_point(name)).collect();
-    let mut diagnostic = Diagnostic::error(
-        Code::AliasCycle,
-        span,
-        format!("probe aliases go in a circle: {}", round.join(" -> ")),
-    );
-    for name in names {
-        diagnostic = diagnostic.label(name.span, format!("alias {}", print_probe_point(name)));
+/// The expansion of one point.
+struct Expansion<'a> {
+    /// The aliases that led here, the outermost first.
+    path: Vec<(&'a ProbeAlias, &'a ProbePoint)>,
+    out: Vec<Expanded<'a>>,
+    steps: usize,
+}
+
+impl Expansion<'_> {
+    fn has(&self, name: &ProbePoint) -> bool {
+        self.path.iter().any(|(_, other)| std::ptr::eq(*other, name))
     }
-    diagnostic
+
+    /// The message for aliases that lead back to one of them.
+    fn circle(&self, name: &ProbePoint, span: Span) -> Diagnostic {
+        let start = self.path.iter().position(|(_, other)| std::ptr::eq(*other, name)).unwrap_or(0);
+        let circle = &self.path[start..];
+        let words: Vec<String> =
+            circle.iter().map(|(_, name)| *name).chain([name]).map(print_probe_point).collect();
+        let message = format!("probe aliases go in a circle: {}", words.join(" -> "));
+        let diagnostic = Diagnostic::error(Code::AliasCycle, span, message);
+        circle.iter().fold(diagnostic, |diagnostic, (alias, name)| {
+            diagnostic.label(alias.span, format!("{} is defined here", print_probe_point(name)))
+        })
+    }
 }
 
 fn name_with(name: &ProbePoint, suffix: &[ProbePointComponent]) -> Vec<ProbePointComponent> {

@@ -93,7 +93,8 @@ pub struct Global {
     pub size: Option<u32>,
     /// `%`.
     pub wrap: bool,
-    /// Whether some handler reads it (extractors and foreach included); one that is only written is printed at the end.
+    /// Whether some handler reads it, `delete` included, or it is the library's; one that is only written is printed at
+    /// the end.
     pub read: bool,
     /// Whether some handler writes it.
     pub written: bool,

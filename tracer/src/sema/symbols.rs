@@ -1,11 +1,12 @@
 //! Globals, functions and locals with what is known of their types so far.
 //!
-//! Types are learned: pass 2 builds all bodies again and again, each time with what the rounds before learned, until
-//! a round learns nothing. A cell remembers where its type was learned, so that a conflict names both places.
+//! Types are learned: a body that is built notes what it learned, and what it mentions, so that it is built again when
+//! something about that is learned elsewhere. A cell remembers where its type was learned, so that a conflict names
+//! both places.
 //!
 //! **Not here:** the rules (`build`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::stat::{HistOp, StatFields, StatOp};
 
@@ -115,6 +116,17 @@ impl GlobalInfo<'_> {
     }
 }
 
+/// Something whose type bodies depend on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Node {
+    /// Keys, value and statistics of a global.
+    Global(GlobalId),
+    /// Parameters and result of a function.
+    Function(FunctionId),
+    /// Locals of the body that is being built.
+    Own,
+}
+
 /// A local or parameter with its type.
 #[derive(Clone, Debug)]
 pub(super) struct LocalInfo {
@@ -137,8 +149,6 @@ pub(super) struct FunctionInfo<'a> {
     pub result: Cell,
     /// Whether some return has a value, or some caller wants one.
     pub has_result: bool,
-    /// The next overload.
-    pub next: Option<FunctionId>,
 }
 
 /// All symbols.
@@ -156,14 +166,21 @@ pub(super) struct Symbols<'a> {
     pub(super) library: Vec<String>,
     /// Functions already chosen, by declaration.
     chosen: BTreeMap<usize, FunctionId>,
-    /// Whether the current round learned anything.
-    pub learned: bool,
+    /// What the body that is being built learned something about.
+    pub news: BTreeSet<Node>,
+    /// What it mentions.
+    pub mentioned: BTreeSet<Node>,
 }
 
 impl<'a> Symbols<'a> {
-    /// Adds the globals and functions of a file.
-    pub(super) fn add_file(&mut self, file: &'a ast::File, sink: &mut crate::diagnostics::Sink) {
-        for decl in file.globals() {
+    /// Adds the functions of a file, and those of its globals that exist.
+    pub(super) fn add_file(
+        &mut self,
+        file: &'a ast::File,
+        exists: &dyn Fn(&str) -> bool,
+        sink: &mut crate::diagnostics::Sink,
+    ) {
+        for decl in file.globals().filter(|decl| exists(&decl.name.name)) {
             let known = self.global_names.entry(decl.name.name.clone()).or_default();
             if let Some(other) =
                 known.iter().find(|id| !decl.private && !self.globals[id.0 as usize].decl.private)
@@ -218,7 +235,7 @@ impl<'a> Symbols<'a> {
         ids.iter().filter(visible).max_by_key(|id| self.globals[id.0 as usize].decl.private).copied()
     }
 
-    /// The function that a call means: by arity, then by priority; overloads of the same arity are chained.
+    /// The function that a call means: by arity, then by priority.
     pub(super) fn function(
         &mut self,
         name: &str,
@@ -226,21 +243,40 @@ impl<'a> Symbols<'a> {
         from: FileId,
         library: &dyn Fn(FileId) -> bool,
     ) -> Option<FunctionId> {
-        let declared = self.declared.get(name)?;
+        let (decl, file) = *self.overloads(name, arity, from, library).first()?;
+        Some(self.choose(decl, file))
+    }
+
+    /// The function that `next` in a function goes on to.
+    pub(super) fn overload_after(
+        &mut self,
+        this: FunctionId,
+        library: &dyn Fn(FileId) -> bool,
+    ) -> Option<FunctionId> {
+        let info = &self.functions[this.0 as usize];
+        let overloads = self.overloads(&info.decl.name.name, info.decl.params.len(), info.file, library);
+        let here = overloads.iter().position(|(decl, _)| std::ptr::eq(*decl, info.decl))?;
+        let (decl, file) = *overloads.get(here + 1)?;
+        Some(self.choose(decl, file))
+    }
+
+    /// Functions of a name and a number of parameters, in the order in which they are tried.
+    fn overloads(
+        &self,
+        name: &str,
+        arity: usize,
+        from: FileId,
+        library: &dyn Fn(FileId) -> bool,
+    ) -> Vec<(&'a ast::Function, FileId)> {
+        let declared = self.declared.get(name).into_iter().flatten().copied();
         let mut fitting: Vec<(&'a ast::Function, FileId)> = declared
-            .iter()
-            .copied()
             .filter(|(decl, file)| decl.params.len() == arity && (!decl.private || *file == from))
             .collect();
         fitting.sort_by_key(|(decl, file)| decl.priority.unwrap_or(i64::from(library(*file))));
-        let mut next = None;
-        for (decl, file) in fitting.into_iter().rev() {
-            next = Some(self.choose(decl, file, next));
-        }
-        next
+        fitting
     }
 
-    fn choose(&mut self, decl: &'a ast::Function, file: FileId, next: Option<FunctionId>) -> FunctionId {
+    fn choose(&mut self, decl: &'a ast::Function, file: FileId) -> FunctionId {
         let key = std::ptr::from_ref(decl) as usize;
         if let Some(id) = self.chosen.get(&key) {
             return *id;
@@ -263,10 +299,8 @@ impl<'a> Symbols<'a> {
                 .collect(),
             result: decl.returns.map_or_else(Cell::default, |t| Cell::declared(ty(t), decl.name.span)),
             has_result: decl.returns.is_some(),
-            next,
         });
         self.chosen.insert(key, id);
-        self.learned = true;
         id
     }
 }

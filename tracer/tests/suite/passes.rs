@@ -7,6 +7,7 @@ use std::path::Path;
 
 use tracer::diagnostics::Sink;
 use tracer::lower::{Abilities, Lowered, lower};
+use tracer::sema::arguments;
 use tracer::sema::families;
 use tracer::sema::family::Family;
 use tracer::sema::library::Library;
@@ -43,6 +44,7 @@ pub(crate) fn elaborate(case: &Case) -> Elaborated {
     facts.args = case.directive("arg").map(str::to_owned).collect();
     let (mut sources, mut sink, mut ids) = (SourceMap::default(), Sink::default(), ExprIds::default());
     let mut library = Library::embedded();
+    let globals = library.add(arguments::FILE.to_owned(), arguments::tapset(&facts.args).into());
     if !case.files.is_empty() {
         library.add_directory(&world, Path::new("/tapset")).expect("files of a case are below /tapset");
     }
@@ -68,6 +70,9 @@ pub(crate) fn elaborate(case: &Case) -> Elaborated {
     } else {
         sema::elaborate(vec![tree], input, &mut sources, &mut ids, &mut sink)
     };
+    if library.file_mut(globals).loaded.is_none() {
+        arguments::warn_of_unused(&facts.args, &sources, &mut sink);
+    }
     Elaborated { sources, main, program, sink }
 }
 

@@ -3,6 +3,7 @@
 use super::{Builder, zero};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::program::{Element, Expr, ExprKind, Place, Ty};
+use crate::sema::symbols::Node;
 use crate::source::Span;
 use crate::syntax::ast::{self, BinaryOp};
 
@@ -60,8 +61,7 @@ impl Builder<'_, '_> {
     }
 
     fn global_place(&mut self, element: Element, want: Option<Ty>, span: Span) -> Option<Place> {
-        let info = &mut self.symbols.globals[element.global.0 as usize];
-        info.written = true;
+        self.writes(element.global);
         // `x++` and `x += 1` only write, whatever becomes of their value: SystemTap prints such a global at the end.
         if let Some(want) = want {
             self.learn_value(element.global, want, span);
@@ -89,7 +89,11 @@ impl Builder<'_, '_> {
             return zero(span);
         };
         let known = self.place_type(&place).or(want);
+        let before = self.errors.len();
         let mut value = self.expr(right, known);
+        if self.errors.len() > before {
+            return zero(span);
+        }
         let found = self.type_of(&value, right);
         if let Some(ty) = found.or(known) {
             match &place {
@@ -146,8 +150,8 @@ impl Builder<'_, '_> {
         }
         let Some(keys) = self.full_keys(global, keys) else { return zero(span) };
         self.modifies(global, left.span);
+        self.writes(global);
         let info = &mut self.symbols.globals[global.0 as usize];
-        info.written = true;
         if let Some(place) = info.value.place() {
             let name = info.decl.name.name.clone();
             self.error(
@@ -162,7 +166,7 @@ impl Builder<'_, '_> {
         }
         if info.stats.is_none() {
             info.stats = Some((tracer_common::stat::StatFields::default(), left.span));
-            self.symbols.learned = true;
+            self.symbols.news.insert(Node::Global(global));
         }
         Expr { kind: ExprKind::Aggregate { element: Element { global, keys }, value }, ty: Ty::Long, span }
     }

@@ -6,7 +6,8 @@ use tracer_common::stat::{HistOp, StatOp};
 
 use super::{Body, Builder, counted, fold, word, zero};
 use crate::diagnostics::{Code, Diagnostic};
-use crate::sema::program::{Element, Expr, ExprKind, GlobalId, Ty};
+use crate::sema::program::{Element, Expr, ExprKind, FunctionId, GlobalId, Ty};
+use crate::sema::symbols::Node;
 use crate::source::Span;
 use crate::syntax::ast::{self, AssignOp, BinaryOp, UnaryOp};
 
@@ -37,33 +38,36 @@ impl Builder<'_, '_> {
 
     /// Builds an expression of a type, or reports that it is of the other.
     pub(super) fn typed(&mut self, expr: &ast::Expr, ty: Ty) -> Expr {
+        let before = self.errors.len();
         let built = self.expr(expr, Some(ty));
-        if let Some(found) = self.type_of(&built, expr)
+        // What is wrong itself says nothing about its type.
+        if self.errors.len() == before
+            && let Some(found) = self.type_of(&built, expr)
             && found != ty
         {
-            let place = self.learned_at(&built);
-            let mut diagnostic = Diagnostic::error(
-                Code::TypeConflict,
-                expr.span,
-                format!("expected a {}, found a {}", word(ty), word(found)),
-            );
-            if let Some(place) = place {
-                diagnostic = diagnostic.label(place, format!("known as a {} from here", word(found)));
-            }
-            if (ty, found) == (Ty::Str, Ty::Long) {
-                diagnostic = diagnostic.hint("sprint(x) makes a string of a number");
-            }
-            self.error(diagnostic);
+            let message = format!("expected a {}, found a {}", word(ty), word(found));
+            let diagnostic = Diagnostic::error(Code::TypeConflict, expr.span, message);
+            self.error(self.with_origin(diagnostic, &built, found));
             return Expr { kind: ExprKind::Number(0), ty, span: expr.span };
         }
         Expr { ty, ..built }
     }
 
-    /// Where the type of a variable was learned.
+    /// Adds to a type conflict where the type that was found comes from, and how to make a string of a number.
+    pub(super) fn with_origin(&self, diagnostic: Diagnostic, built: &Expr, found: Ty) -> Diagnostic {
+        let diagnostic = match self.learned_at(built) {
+            Some(place) => diagnostic.label(place, format!("known as a {} from here", word(found))),
+            None => diagnostic,
+        };
+        if found == Ty::Long { diagnostic.hint("sprint(x) makes a string of a number") } else { diagnostic }
+    }
+
+    /// Where the type of a variable or a function was learned.
     fn learned_at(&self, expr: &Expr) -> Option<Span> {
         let cell = match &expr.kind {
             ExprKind::Local(id) => self.locals[id.0 as usize].ty,
             ExprKind::Get(element) => self.symbols.globals[element.global.0 as usize].value,
+            ExprKind::Call { function, .. } => self.symbols.functions[function.0 as usize].result,
             _ => return None,
         };
         cell.place().filter(|place| *place != expr.span)
@@ -114,7 +118,7 @@ impl Builder<'_, '_> {
                 if !self.learn_arity(global, keys.len(), span) {
                     return zero(span);
                 }
-                self.symbols.globals[global.0 as usize].read = true;
+                self.reads(global);
                 let keys = self.subscripts(global, keys);
                 long(ExprKind::Contains { global, keys })
             }
@@ -150,6 +154,12 @@ impl Builder<'_, '_> {
                     && let Some(known) = fold::truth(self.outcomes, cond)
                 {
                     return self.expr(if known { then } else { otherwise }, want);
+                }
+                if let Some(known) = fold::truth(self.outcomes, cond) {
+                    let (alive, dead) = if known { (then, otherwise) } else { (otherwise, then) };
+                    let built = self.expr(alive, want);
+                    self.in_dead_code(|builder| drop(builder.expr(dead, None)));
+                    return built;
                 }
                 let cond = Box::new(self.long(cond));
                 let first = self.expr(then, want);
@@ -213,8 +223,8 @@ impl Builder<'_, '_> {
     }
 
     fn get(&mut self, global: GlobalId, keys: Vec<Expr>, span: Span, want: Option<Ty>) -> Expr {
+        self.reads(global);
         let info = &mut self.symbols.globals[global.0 as usize];
-        info.read = true;
         let name = info.decl.name.name.clone();
         if let Some((_, place)) = info.stats {
             self.error(
@@ -320,7 +330,7 @@ impl Builder<'_, '_> {
         let Some((keys, _)) = &mut info.keys else { return };
         let Some(cell) = keys.get_mut(n) else { return };
         match cell.learn(ty, span) {
-            Ok(news) => self.symbols.learned |= news,
+            Ok(news) => self.news(news, Node::Global(global)),
             Err(place) => self.conflict(&name, ty, span, place),
         }
     }
@@ -382,32 +392,45 @@ impl Builder<'_, '_> {
         }
         let library = self.is_library;
         let Some(function) = self.symbols.function(&name.name, args.len(), self.file, library) else {
+            args.iter().for_each(|arg| drop(self.expr(arg, None)));
             self.unknown_function(&name.name, args.len(), name.span);
             return zero(span);
         };
-        let mut built = Vec::with_capacity(args.len());
-        for (n, arg) in args.iter().enumerate() {
-            let known = self.symbols.functions[function.0 as usize].locals[n].ty.ty();
-            match known {
-                Some(ty) => built.push(self.typed(arg, ty)),
-                None => {
-                    let value = self.expr(arg, None);
-                    if let Some(ty) = self.type_of(&value, arg) {
-                        let param = &mut self.symbols.functions[function.0 as usize].locals[n];
-                        if param.ty.learn(ty, arg.span) == Ok(true) {
-                            self.symbols.learned = true;
-                        }
-                    }
-                    built.push(value);
-                }
-            }
-        }
+        self.symbols.mentioned.insert(Node::Function(function));
+        let args = args.iter().enumerate().map(|(n, arg)| self.argument(function, n, arg)).collect();
         let info = &mut self.symbols.functions[function.0 as usize];
         if let (Some(want), None) = (want, info.result.ty()) {
-            self.symbols.learned |= info.result.learn(want, span) == Ok(true);
+            let news = info.result.learn(want, span) == Ok(true);
+            self.news(news, Node::Function(function));
         }
         let ty = self.symbols.functions[function.0 as usize].result.ty().unwrap_or(Ty::Long);
-        Expr { kind: ExprKind::Call { function, args: built }, ty, span }
+        Expr { kind: ExprKind::Call { function, args }, ty, span }
+    }
+
+    /// An argument of a call: what is known of the parameter holds for it, and the other way round.
+    fn argument(&mut self, function: FunctionId, n: usize, arg: &ast::Expr) -> Expr {
+        let parameter = self.symbols.functions[function.0 as usize].locals[n].ty;
+        let before = self.errors.len();
+        let value = self.expr(arg, parameter.ty());
+        if self.errors.len() > before {
+            return value;
+        }
+        let Some(found) = self.type_of(&value, arg) else { return value };
+        let info = &mut self.symbols.functions[function.0 as usize];
+        match info.locals[n].ty.learn(found, arg.span) {
+            Ok(news) => self.news(news, Node::Function(function)),
+            Err(place) => {
+                let (function, parameter) = (info.decl.name.name.clone(), info.locals[n].name.clone());
+                let wanted = if found == Ty::Long { Ty::Str } else { Ty::Long };
+                let message =
+                    format!("{function}() takes a {} as {parameter}, found a {}", word(wanted), word(found));
+                let known = format!("{parameter} is known as a {} from here", word(wanted));
+                let diagnostic = Diagnostic::error(Code::TypeConflict, arg.span, message).label(place, known);
+                self.error(self.with_origin(diagnostic, &value, found));
+                return Expr { kind: ExprKind::Number(0), ty: wanted, span: arg.span };
+            }
+        }
+        Expr { ty: found, ..value }
     }
 
     fn intrinsic(&mut self, intrinsic: Intrinsic, args: &[ast::Expr], name: Span, span: Span) -> Expr {
@@ -476,13 +499,13 @@ impl Builder<'_, '_> {
             shift.unwrap_or(0).clamp(0, 62) as u8,
             span,
         );
-        self.note(noted);
+        self.note(global, noted);
         Expr { kind: ExprKind::Stat { op: stat_op(op), global, keys }, ty: Ty::Long, span }
     }
 
-    pub(super) fn note(&mut self, noted: Result<bool, Diagnostic>) {
+    pub(super) fn note(&mut self, global: GlobalId, noted: Result<bool, Diagnostic>) {
         match noted {
-            Ok(news) => self.symbols.learned |= news,
+            Ok(news) => self.news(news, Node::Global(global)),
             Err(diagnostic) => self.error(diagnostic),
         }
     }
@@ -507,8 +530,8 @@ impl Builder<'_, '_> {
         if !self.learn_arity(global, keys.len(), span) {
             return None;
         }
+        self.reads(global);
         let info = &mut self.symbols.globals[global.0 as usize];
-        info.read = true;
         if let Some(place) = info.value.place() {
             let name = info.decl.name.name.clone();
             self.error(
@@ -550,7 +573,7 @@ impl Builder<'_, '_> {
             return None;
         };
         let noted = self.symbols.globals[global.0 as usize].histogram(op, hist.span);
-        self.note(noted);
+        self.note(global, noted);
         Some((op, Element { global, keys }))
     }
 }

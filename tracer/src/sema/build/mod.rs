@@ -1,9 +1,9 @@
 //! Syntax tree to typed tree, one body at a time.
 //!
-//! Building is repeated until no type is learned any more (`symbols`); diagnostics of the last round count.
+//! A body is built again when types that it depends on were learned (`settle`); diagnostics of the last time count.
 //!
-//! Rooms, in reading order: this file (the builder's state, names), `stmt`, `expr`, `assign`, `target`, `print`,
-//! `overload` (`next` in functions), `fold` (conditions that are known at compile time).
+//! Rooms, in reading order: this file (the builder's state, names), `stmt`, `expr`, `assign`, `overload`, `target`,
+//! `print`, `fold` (conditions that are known at compile time).
 
 mod assign;
 mod expr;
@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diagnostics::{Code, Diagnostic, Label, suggest};
 use crate::sema::family::Resolved;
 use crate::sema::program::{Expr, ExprKind, FunctionId, GlobalId, Local, LocalId, Stmt, Ty};
-use crate::sema::symbols::{Cell, LocalInfo, Symbols};
+use crate::sema::symbols::{Cell, LocalInfo, Node, Symbols};
 use crate::source::{FileId, Span};
 use crate::syntax::ast::{self, ExprId, Name};
 
@@ -73,8 +73,10 @@ pub(super) struct Builder<'b, 'a> {
     pub loops: usize,
     pub result: Cell,
     pub has_result: bool,
-    /// A `next` goes on to the function's next overload.
-    pub goes_on: bool,
+    /// In functions: what holds the arguments that were given.
+    pub given: Vec<LocalId>,
+    /// Inside how many branches that can never run.
+    pub dead: usize,
     /// Arrays that an enclosing `foreach` visits.
     pub visiting: Vec<GlobalId>,
     /// Inside `@entry`.
@@ -107,18 +109,25 @@ impl<'b, 'a> Builder<'b, 'a> {
 
     /// Builds a function's body. Also returns what was learned of its result.
     pub(super) fn build_function(mut self, block: &ast::Block) -> (Built, Cell, Vec<Diagnostic>) {
-        let mut body = self.stmts(&block.stmts);
-        if self.goes_on {
-            body.splice(0..0, self.keep_arguments(block.span));
-        }
+        let mut body = self.keep_arguments(block);
+        body.extend(self.stmts(&block.stmts));
         let built = Built { body, locals: self.locals, saved: self.saved, has_result: self.has_result };
         (built, self.result, self.errors)
     }
 
     /// `if (condition)` of a probe point: leaves the handler when it does not hold.
     fn arming(&mut self, condition: &ast::Expr) -> Stmt {
+        let before: BTreeSet<Name> = self.names.keys().cloned().collect();
         let cond = self.long(condition);
         let span = condition.span;
+        let unknown = self.names.keys().find(|name| !before.contains(*name));
+        if let Some(name) = unknown.cloned() {
+            let message = format!("the condition of a probe knows globals only, and {name} is none");
+            self.error(
+                Diagnostic::error(Code::UnknownGlobal, span, message)
+                    .hint(format!("declare it: global {name}")),
+            );
+        }
         let not = Expr { kind: ExprKind::Not(Box::new(cond)), ty: Ty::Long, span };
         Stmt {
             kind: crate::sema::program::StmtKind::If {
@@ -157,8 +166,36 @@ impl<'b, 'a> Builder<'b, 'a> {
         id
     }
 
-    pub(super) fn global(&self, name: &str) -> Option<GlobalId> {
-        self.symbols.global(name, self.file)
+    pub(super) fn global(&mut self, name: &str) -> Option<GlobalId> {
+        let global = self.symbols.global(name, self.file)?;
+        self.symbols.mentioned.insert(Node::Global(global));
+        Some(global)
+    }
+
+    /// Notes that a handler reads a global.
+    pub(super) fn reads(&mut self, global: GlobalId) {
+        self.symbols.globals[global.0 as usize].read |= self.dead == 0;
+    }
+
+    /// Notes that a handler writes a global.
+    pub(super) fn writes(&mut self, global: GlobalId) {
+        self.symbols.globals[global.0 as usize].written |= self.dead == 0;
+    }
+
+    /// Builds what can never run: its mistakes count, what it reads and writes does not.
+    pub(super) fn in_dead_code(&mut self, build: impl FnOnce(&mut Self)) {
+        let saved = self.saved.len();
+        self.dead += 1;
+        build(self);
+        self.dead -= 1;
+        self.saved.truncate(saved);
+    }
+
+    /// Notes that something was learned.
+    pub(super) fn news(&mut self, any: bool, about: Node) {
+        if any {
+            self.symbols.news.insert(about);
+        }
     }
 
     /// Learns the type of a local, or reports the conflict.
@@ -166,7 +203,7 @@ impl<'b, 'a> Builder<'b, 'a> {
         let local = &mut self.locals[id.0 as usize];
         let name = local.name.clone();
         match local.ty.learn(ty, span) {
-            Ok(news) => self.symbols.learned |= news,
+            Ok(news) => self.news(news, Node::Own),
             Err(place) => self.conflict(&name, ty, span, place),
         }
     }
@@ -187,7 +224,7 @@ impl<'b, 'a> Builder<'b, 'a> {
             );
         }
         match global.value.learn(ty, span) {
-            Ok(news) => self.symbols.learned |= news,
+            Ok(news) => self.news(news, Node::Global(id)),
             Err(place) => self.conflict(&name, ty, span, place),
         }
     }
@@ -199,7 +236,7 @@ impl<'b, 'a> Builder<'b, 'a> {
         match &global.keys {
             None => {
                 global.keys = Some((vec![Cell::default(); count], span));
-                self.symbols.learned = true;
+                self.symbols.news.insert(Node::Global(id));
                 true
             }
             Some((keys, _)) if keys.len() == count => true,

@@ -1,94 +1,176 @@
-//! `next` in a function: the call goes on to the function's next overload, with the arguments it was given.
+//! `next` in a function: goes on to the next overload, with the arguments that this one was given.
 //!
-//! It becomes a call of that overload, whose result is returned; so no later pass knows of overloads.
-//!
-//! **Not here:** which overloads a call has, and in what order (`symbols`).
+//! It is a tail call, `return f(…)`, of the next function of the same name and number of parameters. A parameter that the body
+//! changes is copied first.
 
-use crate::sema::build::{Body, Builder};
+use std::collections::BTreeSet;
+
+use super::{Body, Builder, word};
+use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::program::{Expr, ExprKind, FunctionId, LocalId, Place, Stmt, StmtKind, Ty};
+use crate::sema::symbols::{Cell, Node};
 use crate::source::Span;
+use crate::syntax::ast::{self, Name};
+use crate::syntax::visit::{self, Visitor};
+
+/// What a script sees when the last overload goes on.
+const EXHAUSTED: &str = "all functions exhausted";
 
 impl Builder<'_, '_> {
-    /// `next`, in a handler or a function.
-    pub(super) fn next(&mut self, span: Span) -> StmtKind {
-        let Body::Function(function) = self.body else { return StmtKind::Next };
-        let Some(next) = self.symbols.functions[function.0 as usize].next else {
-            let text = ExprKind::Str("all functions exhausted".into());
-            let message = Box::new(Expr { kind: text, ty: Ty::Str, span });
-            return StmtKind::Expr(Expr { kind: ExprKind::Raise(message), ty: Ty::Long, span });
+    /// Copies the parameters that the body changes and that `next` will want.
+    pub(super) fn keep_arguments(&mut self, block: &ast::Block) -> Vec<Stmt> {
+        let Body::Function(function) = self.body else { return Vec::new() };
+        let mut scan = Scan::default();
+        scan.visit_block(block);
+        let params = self.symbols.functions[function.0 as usize].decl.params.iter();
+        let params: Vec<ast::Ident> = params.map(|param| param.name.clone()).collect();
+        let mut out = Vec::new();
+        for (n, param) in params.into_iter().enumerate() {
+            let original = LocalId(n as u32);
+            if !(scan.goes_on && scan.changed.contains(&param.name)) {
+                self.given.push(original);
+                continue;
+            }
+            // No script can write this name.
+            let copy = self.local(&format!("{} as given", param.name).into());
+            if let Some(ty) = self.locals[n].ty.ty() {
+                self.learn_local(copy, ty, param.span);
+            }
+            let ty = self.locals[n].ty.ty().unwrap_or(Ty::Long);
+            let value = Box::new(Expr { kind: ExprKind::Local(original), ty, span: param.span });
+            let kind = ExprKind::Assign { place: Place::Local(copy), value };
+            out.push(Stmt { kind: StmtKind::Expr(Expr { kind, ty, span: param.span }), span: param.span });
+            self.given.push(copy);
+        }
+        out
+    }
+
+    /// `next` in a function.
+    pub(super) fn next_overload(&mut self, this: FunctionId, span: Span, out: &mut Vec<Stmt>) {
+        let mut push = |kind| out.push(Stmt { kind, span });
+        let Some(next) = self.symbols.overload_after(this, self.is_library) else {
+            let message = Expr { kind: ExprKind::Str(EXHAUSTED.into()), ty: Ty::Str, span };
+            let raise = ExprKind::Raise(Box::new(message));
+            return push(StmtKind::Expr(Expr { kind: raise, ty: Ty::Long, span }));
         };
-        self.goes_on = true;
-        self.agree(next, span);
-        let params = self.symbols.functions[function.0 as usize].decl.params.len();
-        let given: Vec<LocalId> = (0..params).map(|n| self.given(n)).collect();
-        let args = given.into_iter().map(|local| self.read_local(local, span)).collect();
-        let ty = self.symbols.functions[next.0 as usize].result.ty().unwrap_or(Ty::Long);
+        self.symbols.mentioned.insert(Node::Function(next));
+        let args = self.given.clone();
+        let args = args.into_iter().enumerate().map(|(n, given)| self.passed_on(next, n, given, span));
+        let args = args.collect();
+        self.unify_results(next, span);
+        let ty = self.result.ty().unwrap_or(Ty::Long);
         let call = Expr { kind: ExprKind::Call { function: next, args }, ty, span };
         if self.has_result {
-            return StmtKind::Return(Some(call));
+            push(StmtKind::Return(Some(call)));
+        } else {
+            push(StmtKind::Expr(call));
+            push(StmtKind::Return(None));
         }
-        let call = Stmt { kind: StmtKind::Expr(call), span };
-        StmtKind::Block(vec![call, Stmt { kind: StmtKind::Return(None), span }])
     }
 
-    /// Statements that keep the arguments as they came, for overloads that get them after a parameter was assigned.
-    pub(super) fn keep_arguments(&mut self, span: Span) -> Vec<Stmt> {
-        let Body::Function(function) = self.body else { return Vec::new() };
-        let params = self.symbols.functions[function.0 as usize].decl.params.len();
-        (0..params)
-            .map(|n| {
-                let value = Box::new(self.read_local(LocalId(n as u32), span));
-                let ty = value.ty;
-                let place = Place::Local(self.given(n));
-                let kind = StmtKind::Expr(Expr { kind: ExprKind::Assign { place, value }, ty, span });
-                Stmt { kind, span }
-            })
-            .collect()
+    fn passed_on(&mut self, next: FunctionId, n: usize, given: LocalId, span: Span) -> Expr {
+        let mine = self.locals[given.0 as usize].clone();
+        let info = &mut self.symbols.functions[next.0 as usize];
+        let (name, theirs) = (info.decl.name.name.clone(), info.locals[n].ty);
+        if let Err((theirs, place)) = unify(&mut self.locals[given.0 as usize].ty, &mut info.locals[n].ty) {
+            let mine = if theirs == Ty::Long { Ty::Str } else { Ty::Long };
+            let parameter = &info.decl.params[n].name.name;
+            let message = format!(
+                "{parameter} is a {} here, but a {} in the next overload of {name}()",
+                word(mine),
+                word(theirs)
+            );
+            let known = format!("known as a {} from here", word(theirs));
+            self.error(Diagnostic::error(Code::TypeConflict, span, message).label(place, known));
+        } else {
+            self.news(self.locals[given.0 as usize].ty != mine.ty, Node::Own);
+            let now = self.symbols.functions[next.0 as usize].locals[n].ty;
+            self.news(now != theirs, Node::Function(next));
+        }
+        let ty = self.locals[given.0 as usize].ty.ty();
+        // What is known of the copy is known of the parameter.
+        if let (Some(known), None) = (ty, self.locals[n].ty.ty()) {
+            self.learn_local(LocalId(n as u32), known, span);
+        }
+        Expr { kind: ExprKind::Local(given), ty: ty.unwrap_or(Ty::Long), span }
     }
 
-    /// The local that keeps an argument; no script can name it.
-    fn given(&mut self, param: usize) -> LocalId {
-        let name = format!("{} as given", self.locals[param].name);
-        let given = self.local(&name.into());
-        self.locals[given.0 as usize].ty = self.locals[param].ty;
-        given
+    /// All overloads that go on to each other return the same.
+    fn unify_results(&mut self, next: FunctionId, span: Span) {
+        let before = self.result;
+        let info = &mut self.symbols.functions[next.0 as usize];
+        let (name, theirs) = (info.decl.name.name.clone(), info.result);
+        if let Err((ty, place)) = unify(&mut self.result, &mut info.result) {
+            let message = format!("the next overload of {name}() returns a {}, this one does not", word(ty));
+            let known = format!("returns a {} from here", word(ty));
+            self.error(Diagnostic::error(Code::TypeConflict, span, message).label(place, known));
+        }
+        let info = &mut self.symbols.functions[next.0 as usize];
+        let either = self.has_result || info.has_result;
+        let news = info.result != theirs || info.has_result != either;
+        info.has_result = either;
+        self.news(news, Node::Function(next));
+        let news = self.result != before || self.has_result != either;
+        self.has_result = either;
+        self.news(news, Node::Own);
     }
+}
 
-    fn read_local(&self, local: LocalId, span: Span) -> Expr {
-        let ty = self.locals[local.0 as usize].ty.ty().unwrap_or(Ty::Long);
-        Expr { kind: ExprKind::Local(local), ty, span }
+/// Makes two cells know the same; `Err` is what the second knows, when the first knows the other.
+fn unify(mine: &mut Cell, theirs: &mut Cell) -> Result<(), (Ty, Span)> {
+    match (mine.ty(), theirs.ty()) {
+        (Some(a), Some(b)) if a != b => theirs.place().map_or(Ok(()), |place| Err((b, place))),
+        (None, Some(_)) => {
+            *mine = *theirs;
+            Ok(())
+        }
+        (Some(_), None) => {
+            *theirs = *mine;
+            Ok(())
+        }
+        _ => Ok(()),
     }
+}
 
-    /// Overloads take and return the same types: each teaches the other.
-    fn agree(&mut self, next: FunctionId, span: Span) {
-        let overload = next.0 as usize;
-        for n in 0..self.symbols.functions[overload].decl.params.len() {
-            let theirs = self.symbols.functions[overload].locals[n].ty;
-            match (self.locals[n].ty.ty(), theirs.ty()) {
-                (Some(ty), None) => {
-                    let param = &mut self.symbols.functions[overload].locals[n];
-                    self.symbols.learned |= param.ty.learn(ty, span) == Ok(true);
-                }
-                (_, Some(ty)) => self.learn_local(LocalId(n as u32), ty, theirs.place().unwrap_or(span)),
-                (None, None) => {}
+/// Whether a body goes on to the next overload, and which variables it changes.
+#[derive(Default)]
+struct Scan {
+    goes_on: bool,
+    changed: BTreeSet<Name>,
+}
+
+impl Scan {
+    fn change(&mut self, expr: &ast::Expr) {
+        if let ast::ExprKind::Symbol(name) = &expr.kind {
+            self.changed.insert(name.clone());
+        }
+    }
+}
+
+impl Visitor for Scan {
+    fn visit_stmt(&mut self, stmt: &ast::Stmt) {
+        match &stmt.kind {
+            ast::StmtKind::Next => self.goes_on = true,
+            ast::StmtKind::Delete(expr) => self.change(expr),
+            ast::StmtKind::Foreach(foreach) => {
+                let vars = foreach.value.iter().chain(&foreach.keys);
+                self.changed.extend(vars.map(|var| var.name.clone()));
             }
-        }
-        let theirs = self.symbols.functions[overload].result;
-        match (self.result.ty(), theirs.ty()) {
-            (Some(ty), None) => {
-                let theirs = &mut self.symbols.functions[overload].result;
-                self.symbols.learned |= theirs.learn(ty, span) == Ok(true);
+            ast::StmtKind::Try { var, .. } => {
+                self.changed.extend(var.iter().map(|var| var.name.clone()));
             }
-            (_, Some(ty)) => match self.result.learn(ty, span) {
-                Ok(news) => self.symbols.learned |= news,
-                Err(place) => self.conflict("the function's result", ty, span, place),
-            },
-            (None, None) => {}
+            _ => {}
         }
-        if self.has_result && !self.symbols.functions[overload].has_result {
-            self.symbols.functions[overload].has_result = true;
-            self.symbols.learned = true;
+        visit::walk_stmt(self, stmt);
+    }
+
+    fn visit_expr(&mut self, expr: &ast::Expr) {
+        match &expr.kind {
+            ast::ExprKind::Assign { left: place, .. } | ast::ExprKind::Crement { operand: place, .. } => {
+                self.change(place);
+            }
+            _ => {}
         }
-        self.has_result |= self.symbols.functions[overload].has_result;
+        visit::walk_expr(self, expr);
     }
 }

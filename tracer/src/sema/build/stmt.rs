@@ -3,6 +3,7 @@
 use super::{Body, Builder, fold, zero};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::program::{Expr, ExprKind, Foreach, Iterated, SortBy, Stmt, StmtKind, Ty};
+use crate::sema::symbols::Node;
 use crate::source::Span;
 use crate::syntax::ast;
 
@@ -39,6 +40,18 @@ impl Builder<'_, '_> {
                     }
                     return;
                 }
+                if let Some(known) = fold::truth(self.outcomes, cond) {
+                    let (alive, dead) = match (known, otherwise) {
+                        (true, otherwise) => (Some(then), otherwise.as_ref()),
+                        (false, otherwise) => (otherwise.as_ref(), Some(then)),
+                    };
+                    self.in_dead_code(|builder| {
+                        builder.long(cond);
+                        dead.into_iter().for_each(|dead| drop(builder.one(dead)));
+                    });
+                    alive.into_iter().for_each(|alive| self.stmt(alive, out));
+                    return;
+                }
                 StmtKind::If {
                     cond: self.long(cond),
                     then: self.one(then),
@@ -64,7 +77,10 @@ impl Builder<'_, '_> {
                 None => return,
             },
             ast::StmtKind::Return(value) => self.ret(value.as_ref(), span),
-            ast::StmtKind::Next => self.next(span),
+            ast::StmtKind::Next => match self.body {
+                Body::Probe { .. } => StmtKind::Next,
+                Body::Function(this) => return self.next_overload(this, span, out),
+            },
             ast::StmtKind::Break | ast::StmtKind::Continue => {
                 let (word, kind) = match stmt.kind {
                     ast::StmtKind::Break => ("break", StmtKind::Break),
@@ -117,7 +133,7 @@ impl Builder<'_, '_> {
         let built = self.expr(value, self.result.ty());
         if let Some(ty) = self.type_of(&built, value) {
             match self.result.learn(ty, value.span) {
-                Ok(news) => self.symbols.learned |= news,
+                Ok(news) => self.news(news, Node::Own),
                 Err(place) => self.conflict("the function's result", ty, value.span, place),
             }
         }
@@ -139,7 +155,7 @@ impl Builder<'_, '_> {
                 let global = self.array(array)?;
                 if let Some((SortBy::Stat(op), _)) = by_value {
                     let noted = self.symbols.globals[global.0 as usize].extract(op, 0, array.span);
-                    self.note(noted);
+                    self.note(global, noted);
                 }
                 let count = match &foreach.slice {
                     Some(slice) => slice.len(),
@@ -160,7 +176,7 @@ impl Builder<'_, '_> {
                     Some(slice) => self.subscripts(global, slice),
                     None => Vec::new(),
                 };
-                self.symbols.globals[global.0 as usize].read = true;
+                self.reads(global);
                 let info = &self.symbols.globals[global.0 as usize];
                 let keys: Vec<Option<Ty>> = info
                     .keys
@@ -219,7 +235,8 @@ impl Builder<'_, '_> {
             ast::ExprKind::Symbol(name) => match self.global(name) {
                 Some(global) => {
                     self.modifies(global, expr.span);
-                    self.symbols.globals[global.0 as usize].written = true;
+                    self.reads(global);
+                    self.writes(global);
                     Some(StmtKind::Clear(global))
                 }
                 None => {
@@ -242,7 +259,8 @@ impl Builder<'_, '_> {
                     return None;
                 }
                 self.modifies(global, expr.span);
-                self.symbols.globals[global.0 as usize].written = true;
+                self.reads(global);
+                self.writes(global);
                 let keys = self.subscripts(global, keys);
                 Some(StmtKind::Delete { global, keys })
             }

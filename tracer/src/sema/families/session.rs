@@ -52,7 +52,6 @@ impl Family for Session {
         span: Span,
     ) -> Option<Result<Vec<Candidate>, Diagnostic>> {
         let trigger = match &*point[0].name {
-            "init" => order(point).map(|_| Trigger::Begin(i64::MIN)),
             "begin" => order(point).map(Trigger::Begin),
             "end" => order(point).map(Trigger::End),
             "error" => order(point).map(Trigger::Error),
@@ -86,7 +85,6 @@ impl Family for Session {
             "end(number)",
             "error",
             "error(number)",
-            "init",
             "never",
             "timer.hz(number)",
             "timer.jiffies(number)",

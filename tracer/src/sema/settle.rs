@@ -1,0 +1,261 @@
+//! Pass 2, step 5: builds every body until no type is learned any more.
+//!
+//! A body is built again when something that it mentions has a new type. Every cell is learned at most once, so this
+//! ends, however the bodies depend on each other.
+//!
+//! **Not here:** what a body teaches (`build`), what is known (`symbols`).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::diagnostics::{Diagnostic, Sink};
+use crate::sema::build::{self, Body, Builder, Built, Outcomes};
+use crate::sema::elaborate::Elaborator;
+use crate::sema::program::{Function, FunctionId, Global, GlobalTy, Literal, LocalId, Probe, Program, Ty};
+use crate::sema::resolve::Resolver;
+use crate::sema::symbols::{Cell, Node};
+use crate::syntax::ast;
+use crate::syntax::visit::Visitor;
+
+/// A body, by its number among the groups or the functions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum BodyId {
+    Group(usize),
+    Function(usize),
+}
+
+/// Bodies that are to be built, each once.
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<BodyId>,
+    members: BTreeSet<BodyId>,
+}
+
+impl Queue {
+    fn push(&mut self, body: BodyId) {
+        if self.members.insert(body) {
+            self.waiting.push_back(body);
+        }
+    }
+
+    fn pop(&mut self) -> Option<BodyId> {
+        let body = self.waiting.pop_front()?;
+        self.members.remove(&body);
+        Some(body)
+    }
+}
+
+impl Elaborator<'_, '_> {
+    /// Builds everything until types have settled.
+    pub(super) fn finish(mut self, sink: &mut Sink) -> Program {
+        loop {
+            self.settle();
+            self.symbols.news.clear();
+            let (probes, functions, errors) = self.round();
+            if self.symbols.news.is_empty() {
+                for error in errors {
+                    sink.push(error);
+                }
+                return self.program(probes, functions);
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        let mut queue = Queue::default();
+        (0..self.groups.len()).for_each(|n| queue.push(BodyId::Group(n)));
+        let mut functions = 0;
+        let mut users: BTreeMap<Node, BTreeSet<BodyId>> = BTreeMap::new();
+        loop {
+            // Functions are found while others are built.
+            (functions..self.symbols.functions.len()).for_each(|n| queue.push(BodyId::Function(n)));
+            functions = self.symbols.functions.len();
+            let Some(body) = queue.pop() else { return };
+            self.symbols.mentioned.clear();
+            self.symbols.news.clear();
+            match body {
+                BodyId::Group(n) => drop(self.group(n, &mut Vec::new())),
+                BodyId::Function(n) => drop(self.function(n, &mut Vec::new())),
+            }
+            for node in std::mem::take(&mut self.symbols.mentioned) {
+                users.entry(node).or_default().insert(body);
+            }
+            for node in std::mem::take(&mut self.symbols.news) {
+                match node {
+                    Node::Own => queue.push(body),
+                    Node::Function(FunctionId(n)) => queue.push(BodyId::Function(n as usize)),
+                    Node::Global(_) => {}
+                }
+                users.get(&node).into_iter().flatten().for_each(|user| queue.push(*user));
+            }
+        }
+    }
+
+    /// Builds everything once.
+    fn round(&mut self) -> (Vec<Probe>, Vec<Built>, Vec<Diagnostic>) {
+        let mut errors = Vec::new();
+        let probes = (0..self.groups.len()).map(|n| self.group(n, &mut errors)).collect();
+        let mut functions = Vec::new();
+        while functions.len() < self.symbols.functions.len() {
+            functions.push(self.function(functions.len(), &mut errors));
+        }
+        (probes, functions, errors)
+    }
+
+    fn group(&mut self, n: usize, errors: &mut Vec<Diagnostic>) -> Probe {
+        let group = &self.groups[n];
+        let builder = Builder {
+            symbols: &mut self.symbols,
+            outcomes: &group.outcomes,
+            body: Body::Probe { saves: group.entry.is_some() },
+            file: group.span.file,
+            is_library: self.is_library,
+            errors: Vec::new(),
+            locals: group.locals.clone(),
+            names: BTreeMap::new(),
+            saved: Vec::new(),
+            loops: 0,
+            result: Cell::default(),
+            has_result: false,
+            given: Vec::new(),
+            dead: 0,
+            visiting: Vec::new(),
+            at_entry: false,
+            guru: self.guru,
+            trace: group.trace.clone(),
+            lists: BTreeMap::new(),
+        };
+        let (built, lists, problems) = builder.build(&group.conditions, &group.blocks);
+        errors.extend(problems);
+        let group = &mut self.groups[n];
+        group.locals.clone_from(&built.locals);
+        for (site, names) in group.sites.iter().zip(&group.lists) {
+            let mut variables = vec![Vec::new(); lists.len()];
+            for (id, list) in &lists {
+                variables[*list as usize] = names.get(id).cloned().unwrap_or_default();
+            }
+            self.sites[*site as usize].variables = variables;
+        }
+        Probe {
+            trigger: group.trigger,
+            sites: group.sites.clone(),
+            span: group.span,
+            locals: build::finish_locals(&built.locals),
+            body: built.body,
+            entry: if built.saved.is_empty() { None } else { group.entry },
+            saved: built.saved,
+        }
+    }
+
+    fn function(&mut self, n: usize, errors: &mut Vec<Diagnostic>) -> Built {
+        let info = self.symbols.functions[n].clone();
+        let ast::FunctionBody::Block(block) = &info.decl.body else {
+            return Built { body: Vec::new(), locals: info.locals, saved: Vec::new(), has_result: false };
+        };
+        let scope = self.globals_scope;
+        let outcomes = self.functions.entry(n).or_insert_with(|| {
+            let mut resolver = Resolver { scope, at_entry: false, outcomes: Outcomes::new() };
+            resolver.visit_block(block);
+            resolver.outcomes
+        });
+        let names = info.locals.iter().take(info.decl.params.len()).enumerate();
+        let builder = Builder {
+            symbols: &mut self.symbols,
+            outcomes,
+            body: Body::Function(FunctionId(n as u32)),
+            file: info.file,
+            is_library: self.is_library,
+            errors: Vec::new(),
+            names: names.map(|(i, local)| (local.name.clone(), LocalId(i as u32))).collect(),
+            locals: info.locals.clone(),
+            saved: Vec::new(),
+            loops: 0,
+            result: info.result,
+            has_result: info.has_result,
+            given: Vec::new(),
+            dead: 0,
+            visiting: Vec::new(),
+            at_entry: false,
+            guru: self.guru,
+            trace: Vec::new(),
+            lists: BTreeMap::new(),
+        };
+        let (built, result, problems) = builder.build_function(block);
+        errors.extend(problems);
+        let info = &mut self.symbols.functions[n];
+        // Callers may have taught the parameters something since; keep both.
+        for (mine, theirs) in info.locals.iter_mut().zip(&built.locals) {
+            if mine.ty.ty().is_none() && theirs.ty.ty().is_some() {
+                mine.ty = theirs.ty;
+                self.symbols.news.insert(Node::Function(FunctionId(n as u32)));
+            }
+        }
+        let known = info.locals.len();
+        info.locals.extend(built.locals.iter().skip(known).cloned());
+        if info.result.ty().is_none() && result.ty().is_some() {
+            info.result = result;
+            self.symbols.news.insert(Node::Function(FunctionId(n as u32)));
+        }
+        if built.has_result && !info.has_result {
+            info.has_result = true;
+            self.symbols.news.insert(Node::Function(FunctionId(n as u32)));
+        }
+        built
+    }
+
+    fn program(self, probes: Vec<Probe>, functions: Vec<Built>) -> Program {
+        let globals = self
+            .symbols
+            .globals
+            .iter()
+            .map(|info| Global {
+                name: info.decl.name.name.clone(),
+                span: info.decl.span,
+                keys: info
+                    .keys
+                    .as_ref()
+                    .map(|(keys, _)| keys.iter().map(|key| key.ty().unwrap_or(Ty::Long)).collect())
+                    .unwrap_or_default(),
+                ty: match &info.stats {
+                    // One that nobody reads is printed at the end, all of it.
+                    Some((fields, _)) if !info.read && !(self.is_library)(info.file) => {
+                        GlobalTy::Stats(tracer_common::stat::StatFields {
+                            count: true,
+                            sum: true,
+                            min: true,
+                            max: true,
+                            ..*fields
+                        })
+                    }
+                    Some((fields, _)) => GlobalTy::Stats(*fields),
+                    None => GlobalTy::Value(info.value.ty().unwrap_or(Ty::Long)),
+                },
+                init: info.setting.clone().or_else(|| {
+                    info.decl.init.as_ref().map(|init| match &init.value {
+                        ast::LiteralValue::Number(n) => Literal::Long(*n),
+                        ast::LiteralValue::Str(text) => Literal::Str(text.clone()),
+                    })
+                }),
+                size: info.decl.size,
+                wrap: info.decl.wrap,
+                // Nobody wants to see what a tapset keeps for itself.
+                read: info.read || (self.is_library)(info.file),
+                written: info.written,
+            })
+            .collect();
+        let functions = self
+            .symbols
+            .functions
+            .iter()
+            .zip(functions)
+            .map(|(info, built)| Function {
+                name: info.decl.name.name.clone(),
+                span: info.decl.span,
+                params: info.decl.params.len(),
+                locals: build::finish_locals(&info.locals),
+                result: info.has_result.then(|| info.result.ty().unwrap_or(Ty::Long)),
+                body: built.body,
+            })
+            .collect();
+        Program { globals, functions, probes, sites: self.sites, listing: self.listing.unwrap_or_default() }
+    }
+}
