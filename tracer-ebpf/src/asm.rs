@@ -41,6 +41,17 @@ pub enum Reference {
     Address(FuncRef),
 }
 
+/// File, line and column at the end of `operator '/' at t.stp:1:25`.
+pub(crate) fn position(text: &str) -> (&str, u32, u32) {
+    let place = text.rsplit(' ').next().unwrap_or("");
+    let mut pieces = place.rsplitn(3, ':');
+    let (column, line, file) = (pieces.next(), pieces.next(), pieces.next());
+    match (file, line.and_then(|n| n.parse().ok()), column.and_then(|n| n.parse().ok())) {
+        (Some(file), Some(line), Some(column)) => (file, line, column),
+        _ => ("script", 0, 0),
+    }
+}
+
 /// A finished function.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Code {
@@ -282,5 +293,13 @@ mod tests {
         asm.bind(end);
         asm.push(Insn::Exit);
         assert_eq!(asm.finish(), Err(AsmError::JumpRange));
+    }
+
+    #[test]
+    fn positions() {
+        assert_eq!(position("operator '/' at t.stp:1:25"), ("t.stp", 1, 25));
+        assert_eq!(position("identifier 'a' at /x/y.stp:12:3"), ("/x/y.stp", 12, 3));
+        assert_eq!(position("nowhere"), ("script", 0, 0));
+        assert_eq!(position(""), ("script", 0, 0));
     }
 }

@@ -23,6 +23,8 @@ pub struct Target {
     pub ring_size: u32,
     /// Scratch slots for each CPU: how deep programs that need scratch memory may preempt or interrupt each other.
     pub scratch_slots: u32,
+    /// Programs tell, in a ring that aya-log reads, why they skip, lose or cut something.
+    pub diagnostics: bool,
 }
 
 /// An architecture.
@@ -132,6 +134,7 @@ impl Target {
             page_size: 4096,
             ring_size: 8 << 20,
             scratch_slots: 4,
+            diagnostics: false,
         }
     }
 

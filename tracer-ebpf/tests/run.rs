@@ -46,12 +46,16 @@ fn scripts_hold_on_every_kernel() {
         let targets = text.lines().find_map(|line| line.strip_prefix(";: targets "));
         for release in targets.unwrap_or("5.10 6.1 6.12 6.18").split_whitespace() {
             let target = Target::preset(release).expect("a release");
-            for optimized in [false, true] {
+            // Diagnostics add code wherever something is counted; nothing else may change.
+            for (optimized, diagnostics) in [(false, false), (true, false), (true, true)] {
+                let target = Target { diagnostics, ..target.clone() };
                 match case(&text, &target, optimized) {
                     Ok(count) => steps += count,
                     Err(message) => {
-                        failures +=
-                            &format!("{} for {release}, optimized: {optimized}: {message}\n", path.display());
+                        failures += &format!(
+                            "{} for {release}, optimized: {optimized}, diagnostics: {diagnostics}: {message}\n",
+                            path.display()
+                        );
                     }
                 }
             }

@@ -217,7 +217,7 @@ impl Driver<'_> {
             return Ok(None);
         }
         match features::target(self.session.buffer, kprobes) {
-            Ok(found) => Ok(Some(found)),
+            Ok(found) => Ok(Some(Target { diagnostics: self.session.verbose > 0, ..found })),
             Err(error) => self.fail(&format!("cannot ask the kernel what it can do: {error}")),
         }
     }

@@ -16,6 +16,7 @@
 //! **Not here:** inlining and folding (`tracer_common::ir`'s optimizer, run before), the object file (`crate::object`).
 
 mod callback;
+pub mod diagnostic;
 mod emit;
 mod liveness;
 mod loops;

@@ -3,6 +3,7 @@
 use super::alu::{errno, size};
 use super::memory::{Kind, Space};
 use super::{Context, Machine, Result, Thread};
+use crate::codegen::diagnostic::LOGS;
 use crate::isa::Helper;
 use alloc::format;
 use alloc::vec;
@@ -88,8 +89,12 @@ pub(super) fn call(
         Helper::ProbeReadUserStr => m.probe_read_str(Space::User, a, b, c)?,
         Helper::ProbeReadKernelStr => m.probe_read_str(Space::Kernel, a, b, c)?,
         Helper::RingbufOutput => {
-            m.ring_at(a)?;
+            let ring = m.ring_at(a)?;
             let bytes = m.memory.read(b, size(c)?)?;
+            if m.maps[ring].spec.name == LOGS {
+                m.logs.push(bytes);
+                return Ok(Some(0));
+            }
             if !m.take_room(bytes.len()) {
                 return Ok(Some(errno(EAGAIN)));
             }
@@ -147,9 +152,9 @@ impl Machine {
         if self.maps[map].spec.kind == MapKind::Stack { Ok(map) } else { Err("not a stack map".into()) }
     }
 
-    fn ring_at(&self, map: u64) -> Result {
+    fn ring_at(&self, map: u64) -> Result<usize> {
         let map = self.map_at(map)?;
-        if self.maps[map].spec.kind == MapKind::RingBuf { Ok(()) } else { Err("not a ring buffer".into()) }
+        if self.maps[map].spec.kind == MapKind::RingBuf { Ok(map) } else { Err("not a ring buffer".into()) }
     }
 
     fn take_room(&mut self, size: usize) -> bool {

@@ -98,6 +98,8 @@ pub struct Machine {
     pub fuel: u64,
     /// Records that were sent.
     pub records: Vec<Vec<u8>>,
+    /// Diagnostics sent, oldest first.
+    pub logs: Vec<Vec<u8>>,
     /// Bytes that the ring still takes; a record takes its size rounded up to 8, and 8 more.
     pub ring_room: usize,
 }
@@ -156,6 +158,7 @@ impl Machine {
             function: 0,
             fuel: 1_000_000,
             records: Vec::new(),
+            logs: Vec::new(),
             ring_room: 1 << 20,
         }
     }

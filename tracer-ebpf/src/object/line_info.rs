@@ -5,7 +5,7 @@
 
 use super::btf::{Btf, MAGIC, TypeId};
 use super::{MAP_SYMBOL_SIZE, Parts, RODATA, section_name};
-use crate::asm::{Code, Origin};
+use crate::asm::{Code, Origin, position};
 use crate::link::Linked;
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -140,17 +140,6 @@ fn line(btf: &mut Btf, at: u32, origin: &Origin, places: &[Place]) -> [u32; 4] {
     [at, file, text, line.min((1 << 22) - 1) << 10 | column.min(1023)]
 }
 
-/// File, line and column at the end of `operator '/' at t.stp:1:25`.
-fn position(text: &str) -> (&str, u32, u32) {
-    let place = text.rsplit(' ').next().unwrap_or("");
-    let mut pieces = place.rsplitn(3, ':');
-    let (column, line, file) = (pieces.next(), pieces.next(), pieces.next());
-    match (file, line.and_then(|n| n.parse().ok()), column.and_then(|n| n.parse().ok())) {
-        (Some(file), Some(line), Some(column)) => (file, line, column),
-        _ => ("script", 0, 0),
-    }
-}
-
 /// The types of the maps in `.maps`, in the order of their symbols.
 fn write_maps(btf: &mut Btf, int: TypeId, maps: &[MapSpec]) {
     let mut numbers: BTreeMap<u32, TypeId> = BTreeMap::new();
@@ -192,18 +181,5 @@ fn kernel_type(kind: MapKind) -> u32 {
         MapKind::StackTrace => 7,
         MapKind::Stack => 23,
         MapKind::RingBuf => 27,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn positions() {
-        assert_eq!(position("operator '/' at t.stp:1:25"), ("t.stp", 1, 25));
-        assert_eq!(position("identifier 'a' at /x/y.stp:12:3"), ("/x/y.stp", 12, 3));
-        assert_eq!(position("nowhere"), ("script", 0, 0));
-        assert_eq!(position(""), ("script", 0, 0));
     }
 }

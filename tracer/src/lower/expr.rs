@@ -149,9 +149,10 @@ impl<'p> Body<'_, 'p> {
             ExprKind::Modify { place, op, op_span, value } => self.modify(place, *op, *op_span, value, true),
             ExprKind::Crement { place, by, prefix } => self.crement(place, *by, *prefix),
             ExprKind::Aggregate { element, value } => {
+                let span = element.span;
                 let element = self.element(element);
                 let value = self.long(value);
-                self.at(expr.span);
+                self.at(span);
                 self.push(Inst::Aggregate { element, value });
                 value
             }

@@ -286,7 +286,7 @@ impl<'p> Lower<'p> {
         let kind = match token.chars().next() {
             Some(c) if c.is_ascii_digit() => "number",
             Some('"') => "string",
-            Some(c) if c.is_alphanumeric() || c == '_' || c == '$' || c == '@' => "identifier",
+            Some(c) if c.is_alphanumeric() || c == '_' || c == '$' => "identifier",
             _ => "operator",
         };
         let text = format!("{kind} '{}' at {}", token.trim_matches('"'), self.sources.place(span));

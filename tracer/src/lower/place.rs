@@ -24,8 +24,8 @@ impl<'p> Body<'_, 'p> {
                 if let Some((op, op_span, operand)) = as_update(element, value) {
                     return self.modify(place, op, op_span, operand, true);
                 }
+                let span = element.span;
                 let element = self.element(element);
-                let span = value.span;
                 let value = self.kept_long(value);
                 self.at(span);
                 self.push(Inst::Set { element, value: Arg::Long(value) });
@@ -48,8 +48,8 @@ impl<'p> Body<'_, 'p> {
                 StrOp::Var(dest)
             }
             Place::Global(element) => {
+                let span = element.span;
                 let element = self.element(element);
-                let span = value.span;
                 let value = self.string(value);
                 self.at(span);
                 self.push(Inst::Set { element, value: Arg::Str(value) });
@@ -110,6 +110,7 @@ impl<'p> Body<'_, 'p> {
                 LongOp::Var(dest)
             }
             Place::Global(element) if is_atomic(op) => {
+                let span = element.span;
                 let element = self.element(element);
                 let mut value = self.long(value);
                 self.at(op_span);
@@ -126,16 +127,19 @@ impl<'p> Body<'_, 'p> {
                     _ => UpdateOp::Add,
                 };
                 let new = wanted.then(|| self.f.long());
+                self.at(span);
                 self.push(Inst::Update { op, element, value, old: None, new });
                 new.map_or(LongOp::Imm(0), LongOp::Var)
             }
             Place::Global(element) => {
+                let span = element.span;
                 let element = self.element(element);
                 let left = self.f.long();
                 self.push(Inst::Get { dest: Dest::Long(left), element: element.clone() });
                 let right = self.long(value);
                 self.at(op_span);
                 let value = self.bin(op, LongOp::Var(left), right);
+                self.at(span);
                 self.push(Inst::Set { element, value: Arg::Long(value) });
                 value
             }
@@ -149,7 +153,9 @@ impl<'p> Body<'_, 'p> {
     pub(super) fn crement_effect(&mut self, place: &'p Place, by: i64) {
         match place {
             Place::Global(element) => {
+                let span = element.span;
                 let element = self.element(element);
+                self.at(span);
                 self.push(Inst::Update {
                     op: UpdateOp::Add,
                     element,
@@ -183,7 +189,9 @@ impl<'p> Body<'_, 'p> {
                 LongOp::Var(if prefix { dest } else { before })
             }
             Place::Global(element) => {
+                let span = element.span;
                 let element = self.element(element);
+                self.at(span);
                 let result = self.f.long();
                 let (old, new) = if prefix { (None, Some(result)) } else { (Some(result), None) };
                 self.push(Inst::Update { op: UpdateOp::Add, element, value: LongOp::Imm(by), old, new });

@@ -133,10 +133,11 @@ async fn events(
         if let Some(ring) = &mut ring {
             ring.drain(|bytes| session.record(bytes));
         }
-        if let Some(kernel) = kernel
-            && kernel.exit_requested()
-        {
-            session.host.exiting = true;
+        if let Some(kernel) = kernel {
+            kernel.tell(crate::run::eval::Host::sink(&mut session.host));
+            if kernel.exit_requested() {
+                session.host.exiting = true;
+            }
         }
         match event {
             Some(Event::Timer { function, site }) if !session.is_over() => {

@@ -15,14 +15,17 @@ use tracer_common::ledger::{self, Cell};
 use tracer_common::manifest::{Manifest, Program as Code, ProgramKind};
 use tracer_common::record;
 use tracer_ebpf::asm::Reference;
+use tracer_ebpf::codegen::diagnostic::LOGS;
 use tracer_ebpf::codegen::{SCRATCH_POOL, SITES};
 use tracer_ebpf::compile::Object;
-use tracer_ebpf::object::RODATA;
+use tracer_ebpf::object::{Image, RODATA};
 use tracer_ebpf::target::Target;
 
 use crate::artifact::Artifact;
 use crate::run::RunError;
 use crate::run::attach;
+use crate::run::logs::Logs;
+use crate::run::output::sink::Sink;
 use crate::sys::bpf::{AttachType, Lines, LoadRefused, ProgLoad, ProgType, Program, btf_load, prog_load};
 use crate::sys::bpf_map::{BpfMap, Update};
 use crate::sys::clock;
@@ -34,6 +37,8 @@ use crate::sys::process;
 pub struct Kernel {
     ledger: MapView,
     records: Option<OwnedFd>,
+    /// What programs tell about themselves.
+    logs: Option<Logs>,
     /// One or, without attach cookies, one for each site, per program of the manifest.
     programs: Vec<Vec<Program>>,
     links: Vec<Link>,
@@ -84,6 +89,10 @@ impl Kernel {
         for (n, program) in artifact.manifest.programs.iter().enumerate() {
             programs.push(load_program(artifact, program, n, &maps, btf.as_fd(), target)?);
         }
+        let logs = match index(LOGS) {
+            Some(map) => Some(open_logs(object, &programs, map as u32)?),
+            None => None,
+        };
         let mut globals = Vec::with_capacity(layout.maps.len());
         let mut others = Vec::new();
         for (spec, map) in object.maps.iter().zip(maps) {
@@ -93,7 +102,8 @@ impl Kernel {
                 others.push(map);
             }
         }
-        let kernel = Kernel { ledger, records: Some(records), programs, links: Vec::new(), _others: others };
+        let kernel =
+            Kernel { ledger, records: Some(records), logs, programs, links: Vec::new(), _others: others };
         Ok((kernel, layout, globals))
     }
 
@@ -152,6 +162,13 @@ impl Kernel {
         Ok(Ring(ring))
     }
 
+    /// Shows what programs have told about themselves.
+    pub fn tell(&mut self, sink: &mut dyn Sink) {
+        for line in self.logs.as_mut().map(Logs::take).unwrap_or_default() {
+            sink.message(line.as_bytes());
+        }
+    }
+
     /// A counter of a program.
     pub fn counter(&self, program: u32, cell: Cell) -> u64 {
         self.ledger.load(ledger::offset(program, cell) as usize)
@@ -192,6 +209,15 @@ fn fill_sites(artifact: &Artifact, map: Option<&BpfMap>) -> Result<(), RunError>
         map.update(&key, &row, Update::Any).map_err(|error| RunError::map(SITES, error))?;
     }
     Ok(())
+}
+
+/// The ring of diagnostics, by way of a program that writes to it.
+fn open_logs(object: &Object, programs: &[Vec<Program>], map: u32) -> Result<Logs, RunError> {
+    let writes = |image: &Image| image.code.references.iter().any(|(_, to)| *to == Reference::Map(map));
+    let program = object.programs.iter().position(writes).and_then(|n| programs[n].first());
+    let program = program.ok_or(RunError::Bug("a ring of diagnostics that no program writes to"))?;
+    let info = program.info().map_err(|error| RunError::map(LOGS, error))?;
+    Logs::of_program(info.id).map_err(RunError::Aya)
 }
 
 /// Loads the types of functions and lines; every kernel since 4.18 takes them.

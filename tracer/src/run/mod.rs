@@ -1,7 +1,8 @@
 //! Pass 5: loads the programs, runs the handlers, prints.
 //!
 //! Rooms, in reading order: `session` (handlers, errors, the end), `event_loop` (waiting), `kernel` (maps, programs,
-//! links, the ring), `attach` (the ladder), `records`, `ledger`, `value`, `globals` and `maps` (where globals live),
+//! links, the ring), `attach` (the ladder), `records`, `ledger`, `logs` (what programs tell about
+//! themselves), `value`, `globals` and `maps` (where globals live),
 //! `host`, `eval/` (user-domain IR), `output/` (all script output).
 //!
 //! **Not here:** compiling anything.
@@ -13,6 +14,7 @@ pub mod globals;
 pub mod host;
 pub mod kernel;
 pub mod ledger;
+pub mod logs;
 pub mod maps;
 pub mod output;
 pub mod records;
@@ -183,6 +185,9 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
         events.run(&mut session, &mut kernel, options.timeout, waiter)?;
     }
     session.end();
+    if let Some(kernel) = &mut kernel {
+        kernel.tell(session.host.sink());
+    }
     let mut clean = true;
     if let Some(kernel) = &kernel {
         for line in ledger::summary(kernel, &artifact.manifest) {

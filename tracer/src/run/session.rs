@@ -71,15 +71,22 @@ impl<'a> Session<'a> {
         for (function, site) in self.handlers(moment) {
             self.handler(function, &[], site);
         }
-        match globals_at_end(&self.artifact.module, self.globals) {
-            Ok(text) => self.host.sink().print(&text),
-            Err(error) => self.host.sink().message(format!("ERROR: {error}").as_bytes()),
+        // As SystemTap does it: printing what nobody read is an end handler's business.
+        if moment == Moment::End {
+            self.print_globals();
         }
         if self.errors > 0 {
             let line = format!("WARNING: Number of errors: {}, skipped probes: 0", self.errors);
             self.host.sink().message(line.as_bytes());
         }
         self.host.sink().flush();
+    }
+
+    fn print_globals(&mut self) {
+        match globals_at_end(&self.artifact.module, self.globals) {
+            Ok(text) => self.host.sink().print(&text),
+            Err(error) => self.host.sink().message(format!("ERROR: {error}").as_bytes()),
+        }
     }
 
     fn handlers(&self, moment: Moment) -> Vec<(FuncId, u32)> {

@@ -293,6 +293,8 @@ pub struct Element {
     pub global: GlobalId,
     /// The keys.
     pub keys: Vec<Expr>,
+    /// Where it is named: errors of the array are said to be there.
+    pub span: Span,
 }
 
 /// Something that can be assigned to.

@@ -69,6 +69,7 @@ pub fn target(ring_size: u32, kprobes: bool) -> io::Result<Target> {
         page_size: page_size() as u32,
         ring_size,
         scratch_slots: SCRATCH_SLOTS,
+        diagnostics: false,
     })
 }
 

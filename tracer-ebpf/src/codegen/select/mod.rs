@@ -5,10 +5,12 @@
 //! that the next instruction uses again.
 //!
 //! Rooms, in reading order: this file (the selector's tools, terminators), `entry` (what every program does first and
-//! last), `scalar`, `memory`, `string`, `compare`, `array`, `statistic`, `variance`, `record` (what is sent, errors included).
+//! last), `scalar`, `memory`, `string`, `compare`, `array`, `statistic`, `variance`, `record` (what is sent, errors included),
+//! `diagnostic` (what programs tell about themselves).
 
 mod array;
 mod compare;
+mod diagnostic;
 mod entry;
 mod memory;
 mod record;
@@ -545,6 +547,7 @@ impl Selector<'_, '_> {
         let off = (ledger::offset(self.program, cell) - ledger::offset(self.program, Cell::Hits)) as i32;
         let one = self.known(Constant::Number(1));
         self.push(VInsn::Atomic { op: AtomicOp::Add, fetch: false, base, off, src: one });
+        self.diagnose(cell);
     }
 
     fn unsupported(&self, what: &str) -> Result {

@@ -22,7 +22,7 @@ impl Builder<'_, '_> {
                 if !self.learn_arity(global, 0, expr.span) {
                     return None;
                 }
-                self.global_place(Element { global, keys: Vec::new() }, want, expr.span)
+                self.global_place(Element { global, keys: Vec::new(), span: expr.span }, want, expr.span)
             }
             ast::ExprKind::Index { base: ast::Indexable::Array(array), keys } => {
                 let global = self.array(array)?;
@@ -31,7 +31,7 @@ impl Builder<'_, '_> {
                 }
                 let keys = self.full_keys(global, keys)?;
                 self.modifies(global, expr.span);
-                self.global_place(Element { global, keys }, want, expr.span)
+                self.global_place(Element { global, keys, span: expr.span }, want, expr.span)
             }
             ast::ExprKind::Target(target) => {
                 if !self.guru {
@@ -168,6 +168,10 @@ impl Builder<'_, '_> {
             info.stats = Some((tracer_common::stat::StatFields::default(), left.span));
             self.symbols.news.insert(Node::Global(global));
         }
-        Expr { kind: ExprKind::Aggregate { element: Element { global, keys }, value }, ty: Ty::Long, span }
+        Expr {
+            kind: ExprKind::Aggregate { element: Element { global, keys, span: left.span }, value },
+            ty: Ty::Long,
+            span,
+        }
     }
 }

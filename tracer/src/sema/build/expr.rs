@@ -242,7 +242,7 @@ impl Builder<'_, '_> {
             self.learn_value(global, want, span);
         }
         let ty = self.symbols.globals[global.0 as usize].value.ty().unwrap_or(Ty::Long);
-        Expr { kind: ExprKind::Get(Element { global, keys }), ty, span }
+        Expr { kind: ExprKind::Get(Element { global, keys, span }), ty, span }
     }
 
     fn index(&mut self, array: &ast::VarRef, keys: &[ast::Subscript], span: Span, want: Option<Ty>) -> Expr {
@@ -574,7 +574,7 @@ impl Builder<'_, '_> {
         };
         let noted = self.symbols.globals[global.0 as usize].histogram(op, hist.span);
         self.note(global, noted);
-        Some((op, Element { global, keys }))
+        Some((op, Element { global, keys, span: hist.span }))
     }
 }
 
