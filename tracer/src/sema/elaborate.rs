@@ -57,6 +57,7 @@ pub fn elaborate(
     let Loaded { files, variables } = load(scripts, input.library, input.facts, sources, ids, sink);
     let is_library = |file: FileId| !user.contains(&file);
     let mut symbols = Symbols::default();
+    symbols.embedded = input.library.embedded_files().collect();
     symbols.library.extend(input.library.function_names().map(str::to_owned));
     let library = input.library.aliases().map(|(name, _)| name.to_owned()).collect();
     let mut expander = Expander { aliases: Vec::new(), library };

@@ -105,6 +105,11 @@ impl Library {
         self.functions.keys().map(String::as_str)
     }
 
+    /// Files of the copy inside the binary that were loaded.
+    pub fn embedded_files(&self) -> impl Iterator<Item = FileId> {
+        self.files[..EMBEDDED.len().min(self.files.len())].iter().filter_map(|file| file.loaded)
+    }
+
     /// A file.
     pub fn file_mut(&mut self, index: usize) -> &mut TapsetFile {
         &mut self.files[index]

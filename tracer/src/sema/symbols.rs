@@ -162,6 +162,8 @@ pub(super) struct Symbols<'a> {
     pub functions: Vec<FunctionInfo<'a>>,
     /// All declarations by name.
     pub declared: BTreeMap<Name, Vec<(&'a ast::Function, FileId)>>,
+    /// Files of the library inside the binary.
+    pub(super) embedded: BTreeSet<FileId>,
     /// Names of the library's functions, for hints.
     pub(super) library: Vec<String>,
     /// Functions already chosen, by declaration.
@@ -224,12 +226,15 @@ impl<'a> Symbols<'a> {
         }
     }
 
-    /// The global of a name, as seen from a file.
-    pub(super) fn global(&self, name: &str, from: FileId) -> Option<GlobalId> {
+    /// The global of a name, as seen from a file. `in_function`: in a function, where locals are nobody else's
+    /// business; what a built-in tapset's function calls its locals must not clash with the script's globals.
+    pub(super) fn global(&self, name: &str, from: FileId, in_function: bool) -> Option<GlobalId> {
         let ids = self.global_names.get(name)?;
         let visible = |id: &&GlobalId| {
             let global = &self.globals[id.0 as usize];
-            !global.decl.private || global.file == from
+            let hidden =
+                in_function && self.embedded.contains(&from) && !self.embedded.contains(&global.file);
+            (!global.decl.private || global.file == from) && !hidden
         };
         // A file's own private global hides a public one.
         ids.iter().filter(visible).max_by_key(|id| self.globals[id.0 as usize].decl.private).copied()

@@ -73,6 +73,8 @@ pub(super) struct Builder<'b, 'a> {
     pub loops: usize,
     pub result: Cell,
     pub has_result: bool,
+    /// In functions: how many of the locals are parameters.
+    pub params: usize,
     /// In functions: what holds the arguments that were given.
     pub given: Vec<LocalId>,
     /// Inside how many branches that can never run.
@@ -166,8 +168,14 @@ impl<'b, 'a> Builder<'b, 'a> {
         id
     }
 
+    /// The global that a name means here: a parameter hides it.
     pub(super) fn global(&mut self, name: &str) -> Option<GlobalId> {
-        let global = self.symbols.global(name, self.file)?;
+        let is_function = matches!(self.body, Body::Function(_));
+        let hidden = self.names.get(name).is_some_and(|local| (local.0 as usize) < self.params);
+        if hidden {
+            return None;
+        }
+        let global = self.symbols.global(name, self.file, is_function)?;
         self.symbols.mentioned.insert(Node::Global(global));
         Some(global)
     }
