@@ -13,6 +13,7 @@ use tracer_common::ir::{FuncId, When};
 
 use crate::run::RunError;
 use crate::run::kernel::Kernel;
+use crate::run::ledger;
 use crate::run::session::Session;
 
 /// What can wake the session.
@@ -138,6 +139,9 @@ async fn events(
             if kernel.exit_requested() {
                 session.host.exiting = true;
             }
+            if event.is_none() {
+                session.skipped = ledger::skipped(kernel, &session.artifact.manifest);
+            }
         }
         match event {
             Some(Event::Timer { function, site }) if !session.is_over() => {
@@ -155,6 +159,10 @@ async fn events(
     }
     if let Some(ring) = &mut ring {
         ring.drain(|bytes| session.record(bytes));
+    }
+    if let Some(kernel) = kernel {
+        session.skipped = ledger::skipped(kernel, &session.artifact.manifest);
+        session.errors += ledger::unreported_errors(kernel, &session.artifact.manifest);
     }
     Ok(())
 }

@@ -34,7 +34,21 @@ pub fn summary(kernel: &Kernel, manifest: &Manifest) -> Vec<String> {
     lines
 }
 
-/// Hits of all programs, for `-t`.
+/// Hits that were skipped, of all programs.
+pub fn skipped(kernel: &Kernel, manifest: &Manifest) -> u64 {
+    sum(kernel, manifest, Cell::SkippedNesting) + sum(kernel, manifest, Cell::SkippedLock)
+}
+
+/// Handler errors whose reports found the ring full, of all programs.
+pub fn unreported_errors(kernel: &Kernel, manifest: &Manifest) -> u64 {
+    sum(kernel, manifest, Cell::Errors)
+}
+
+/// Hits of all programs, for `-v`.
 pub fn hits(kernel: &Kernel, manifest: &Manifest) -> u64 {
-    (0..manifest.programs.len() as u32).map(|n| kernel.counter(n, Cell::Hits)).sum()
+    sum(kernel, manifest, Cell::Hits)
+}
+
+fn sum(kernel: &Kernel, manifest: &Manifest, cell: Cell) -> u64 {
+    (0..manifest.programs.len() as u32).map(|n| kernel.counter(n, cell)).sum()
 }

@@ -29,8 +29,9 @@ use std::time::Duration;
 use tracer_ebpf::target::Target;
 
 use crate::artifact::Artifact;
+use crate::sys::command::Child;
 use crate::sys::limits;
-use crate::sys::process::{Child, Waiter};
+use crate::sys::process::Waiter;
 use eval::Host as _;
 use event_loop::EventLoop;
 use globals::{Globals, MemoryGlobals};
@@ -171,18 +172,27 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
         }
     };
     let mut session = Session::new(artifact, globals, host);
+    let mut target_failed = false;
     session.begin();
     if !session.is_over() {
         if let Some(kernel) = &kernel {
             kernel.arm();
         }
         session.host.sink().flush();
-        if let Some(child) = &mut child {
-            child
-                .release()
-                .map_err(|error| RunError::Target(format!("cannot start the command: {error}")))?;
+        if let Some(child) = &mut child
+            && let Err(error) = child.release()
+        {
+            let command = options.command.as_deref().unwrap_or_default();
+            session.host.sink().message(format!("ERROR: cannot run {command}: {error}").as_bytes());
+            target_failed = true;
         }
         events.run(&mut session, &mut kernel, options.timeout, waiter)?;
+    }
+    if let Some(ended) = child.as_mut().and_then(Child::ended)
+        && !target_failed
+    {
+        session.host.sink().message(format!("WARNING: Child process {ended}").as_bytes());
+        target_failed = true;
     }
     session.end();
     if let Some(kernel) = &mut kernel {
@@ -203,5 +213,6 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
     if let Some(kernel) = &mut kernel {
         kernel.detach();
     }
-    Ok(!failed && (clean || !options.strict))
+    let written = !session.host.sink().failed();
+    Ok(!failed && !target_failed && written && (clean || !options.strict))
 }

@@ -27,6 +27,8 @@ pub struct Session<'a> {
     pub host: RealHost,
     /// Handler errors so far.
     pub errors: u64,
+    /// Hits that the kernel side skipped so far.
+    pub skipped: u64,
     /// Records that made no sense: a bug of ours, said once.
     malformed: u64,
 }
@@ -42,7 +44,7 @@ enum Moment {
 impl<'a> Session<'a> {
     /// A session that has not begun.
     pub fn new(artifact: &'a Artifact, globals: &'a mut dyn Globals, host: RealHost) -> Session<'a> {
-        Session { artifact, globals, host, errors: 0, malformed: 0 }
+        Session { artifact, globals, host, errors: 0, skipped: 0, malformed: 0 }
     }
 
     /// Whether the session must end: `exit()`, or more errors than MAXERRORS.
@@ -50,9 +52,13 @@ impl<'a> Session<'a> {
         self.host.exiting || self.failed()
     }
 
-    /// Whether it ended by errors.
+    /// Whether it ended by errors, or by more skipped hits than MAXSKIPPED.
     pub fn failed(&self) -> bool {
-        self.errors > u64::from(self.artifact.module.limits.errors)
+        self.errors > u64::from(self.artifact.module.limits.errors) || self.skipped_too_many()
+    }
+
+    fn skipped_too_many(&self) -> bool {
+        self.skipped > u64::from(self.artifact.module.limits.skipped)
     }
 
     /// Runs the begin handlers.
@@ -75,8 +81,13 @@ impl<'a> Session<'a> {
         if moment == Moment::End {
             self.print_globals();
         }
-        if self.errors > 0 {
-            let line = format!("WARNING: Number of errors: {}, skipped probes: 0", self.errors);
+        if self.skipped_too_many() {
+            let line = "ERROR: Skipped too many probes, check MAXSKIPPED";
+            self.host.sink().message(line.as_bytes());
+        }
+        if self.errors > 0 || self.skipped > 0 {
+            let line =
+                format!("WARNING: Number of errors: {}, skipped probes: {}", self.errors, self.skipped);
             self.host.sink().message(line.as_bytes());
         }
         self.host.sink().flush();

@@ -20,6 +20,10 @@ pub trait Sink {
     fn message(&mut self, line: &[u8]);
     /// Writes what is buffered; false when nobody reads any more.
     fn flush(&mut self) -> bool;
+    /// Whether some of it could not be written, though somebody reads.
+    fn failed(&self) -> bool {
+        false
+    }
 }
 
 /// The real thing.
@@ -27,17 +31,18 @@ pub struct Output {
     buffer: Vec<u8>,
     to: Box<dyn Write>,
     closed: bool,
+    failed: bool,
 }
 
 impl Output {
     /// Standard output.
     pub fn stdout() -> Output {
-        Output { buffer: Vec::new(), to: Box::new(io::stdout()), closed: false }
+        Output { buffer: Vec::new(), to: Box::new(io::stdout()), closed: false, failed: false }
     }
 
     /// A file, created or emptied.
     pub fn file(path: &Path) -> io::Result<Output> {
-        Ok(Output { buffer: Vec::new(), to: Box::new(File::create(path)?), closed: false })
+        Ok(Output { buffer: Vec::new(), to: Box::new(File::create(path)?), closed: false, failed: false })
     }
 }
 
@@ -63,11 +68,16 @@ impl Sink for Output {
             self.closed = true;
             // A reader that went away (`| head`) is no failure.
             if error.kind() != ErrorKind::BrokenPipe {
+                self.failed = true;
                 self.message(format!("ERROR: cannot write the output: {error}").as_bytes());
             }
         }
         self.buffer.clear();
         !self.closed
+    }
+
+    fn failed(&self) -> bool {
+        self.failed
     }
 }
 
@@ -143,7 +153,7 @@ mod tests {
     fn output(gone_after: usize) -> (Output, Arc<Mutex<Vec<u8>>>) {
         let took = Arc::new(Mutex::new(Vec::new()));
         let to = Box::new(Reader { took: took.clone(), calls: 0, gone_after });
-        (Output { buffer: Vec::new(), to, closed: false }, took)
+        (Output { buffer: Vec::new(), to, closed: false, failed: false }, took)
     }
 
     #[test]
