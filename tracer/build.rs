@@ -34,7 +34,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
             if path.file_name().is_none_or(|n| n != "tests") {
                 collect(&path, files);
             }
-        } else if path.extension().is_some_and(|e| e == "stp") {
+        } else if path.extension().is_some_and(|e| e == "stp" || e == "stpm") {
             files.push(path);
         }
     }

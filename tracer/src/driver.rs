@@ -1,5 +1,6 @@
 //! The spine: pass 1 to pass 5, stop-after, timings; nothing else.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Instant;
@@ -21,12 +22,14 @@ use crate::session::{self, Pass, Script, Session};
 use crate::source::{FileId, SourceMap, Span};
 use crate::syntax::ast::{self, ExprIds};
 use crate::syntax::print::print_file;
-use crate::syntax::{self, Facts, Macros};
+use crate::syntax::{self, Facts, Macros, condition};
 use crate::sys::features;
 use crate::world::{SystemWorld, World};
 
 /// How the process ends.
 pub const OK: u8 = 0;
+/// The version of the language: that of the SystemTap whose manuals describe it.
+const LANGUAGE: &str = "5.6";
 /// Anything that the user should know of went wrong.
 pub const FAILED: u8 = 1;
 
@@ -38,6 +41,8 @@ pub fn drive(session: &Session) -> u8 {
         sources: SourceMap::default(),
         ids: ExprIds::default(),
         sink: Sink::default(),
+        library: Library::embedded(),
+        macros: Macros::default(),
         shown: 0,
     };
     match driver.passes() {
@@ -55,14 +60,22 @@ struct Driver<'s> {
     sources: SourceMap,
     ids: ExprIds,
     sink: Sink,
+    library: Library,
+    macros: Macros,
     /// Diagnostics that have been shown.
     shown: usize,
 }
 
 impl Driver<'_> {
     fn passes(&mut self) -> Result<u8, Stopped> {
-        let facts = self.facts();
-        let files = self.timed(1, "parsed", |driver| driver.pass_1(&facts))?;
+        if let Some(version) = &self.session.compatible
+            && condition::compare_versions(version, LANGUAGE).is_gt()
+        {
+            return self
+                .fail(&format!("version {LANGUAGE} of the language cannot be compatible with {version}"));
+        }
+        let mut facts = self.facts();
+        let files = self.timed(1, "parsed", |driver| driver.pass_1(&mut facts))?;
         if self.session.last_pass == Pass::Parse {
             let text: String = files.iter().map(print_file).collect();
             return Ok(self.show(&text));
@@ -95,7 +108,7 @@ impl Driver<'_> {
     }
 
     /// Pass 1: text to trees.
-    fn pass_1(&mut self, facts: &Facts) -> Result<Vec<ast::File>, Stopped> {
+    fn pass_1(&mut self, facts: &mut Facts) -> Result<Vec<ast::File>, Stopped> {
         let mut texts = Vec::new();
         match &self.session.script {
             Script::File(path) => texts.push((path.display().to_string(), self.read(path)?)),
@@ -114,17 +127,21 @@ impl Driver<'_> {
         for text in &self.session.additional {
             texts.push(("<input>".to_owned(), text.clone()));
         }
+        for dir in &self.session.tapset_dirs {
+            if let Err(why) = self.library.add_directory(&self.world, dir, facts) {
+                return self.fail(&format!("-I {}: {why}", dir.display()));
+            }
+        }
+        let option = |text: &str| text.contains("CONFIG_");
+        if texts.iter().any(|(_, text)| option(text)) || self.library.texts().any(option) {
+            facts.config = self.config(&facts.kernel_vr);
+        }
+        self.macros = self.library.macros(&mut self.sources, facts, &mut self.sink);
         let mut files = Vec::with_capacity(texts.len());
         for (name, text) in texts {
             let id = self.sources.add(name, text, None);
-            let file = syntax::parse(
-                &mut self.sources,
-                id,
-                &mut self.ids,
-                facts,
-                &Macros::default(),
-                &mut self.sink,
-            );
+            let file =
+                syntax::parse(&mut self.sources, id, &mut self.ids, facts, &self.macros, &mut self.sink);
             files.push(file);
         }
         if files.iter().all(|file| file.items.is_empty()) && !self.sink.has_errors() {
@@ -136,26 +153,23 @@ impl Driver<'_> {
 
     /// Pass 2: names, probe points, types.
     fn pass_2(&mut self, files: Vec<ast::File>, facts: &Facts) -> Result<Program, Stopped> {
-        let mut library = Library::embedded();
         let args = &self.session.args;
+        let library = &mut self.library;
         let globals = library.add(arguments::FILE.to_owned(), arguments::tapset(args).into());
-        for dir in &self.session.tapset_dirs {
-            if let Err(why) = library.add_directory(&self.world, dir) {
-                return self.fail(&format!("-I {}: {why}", dir.display()));
-            }
-        }
         let families = families::all(&SystemWorld);
         let input = sema::Input {
-            library: &mut library,
+            library,
             families: &families.families,
             globals_scope: &*families.functions,
             facts,
+            macros: &self.macros,
             settings: &self.session.globals,
             guru: self.session.guru,
+            skip_badvars: self.session.skip_badvars,
             listing: matches!(self.session.script, Script::Listing { .. }),
         };
         let program = sema::elaborate(files, input, &mut self.sources, &mut self.ids, &mut self.sink);
-        if library.file_mut(globals).loaded.is_none() && !self.sink.has_errors() {
+        if self.library.file_mut(globals).loaded.is_none() && !self.sink.has_errors() {
             arguments::warn_of_unused(args, &self.sources, &mut self.sink);
         }
         Ok(program)
@@ -290,12 +304,28 @@ impl Driver<'_> {
             kernel_v: release[..end].trim_end_matches('.').to_owned(),
             kernel_vr: release,
             arch: std::env::consts::ARCH.to_owned(),
-            config: std::collections::BTreeMap::new(),
-            systemtap_v: "5.6".to_owned(),
+            config: BTreeMap::new(),
+            systemtap_v: self.session.compatible.clone().unwrap_or_else(|| LANGUAGE.to_owned()),
             runtime: "bpf".to_owned(),
             guru_mode: self.session.guru,
             privilege: "stapdev".to_owned(),
         }
+    }
+
+    /// The options that the kernel was built with, where it is known where they are.
+    fn config(&self, release: &str) -> BTreeMap<String, String> {
+        let places = [
+            format!("/boot/config-{release}"),
+            format!("/lib/modules/{release}/config"),
+            format!("/lib/modules/{release}/build/.config"),
+        ];
+        let text =
+            places.iter().find_map(|path| self.world.read_text(Path::new(path)).ok()).unwrap_or_default();
+        text.lines()
+            .filter(|line| line.starts_with("CONFIG_"))
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
+            .collect()
     }
 
     fn read(&mut self, path: &Path) -> Result<String, Stopped> {

@@ -90,6 +90,8 @@ pub struct Session {
     pub timing: bool,
     /// `--skip-badvars`.
     pub skip_badvars: bool,
+    /// `--compatible`.
+    pub compatible: Option<String>,
     /// `--color`.
     pub color: bool,
 }

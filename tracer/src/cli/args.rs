@@ -79,6 +79,9 @@ pub struct Typed {
     /// Give target variables that cannot be resolved the value 0
     #[arg(long)]
     skip_badvars: bool,
+    /// Be compatible with that version of the language: what `systemtap_v` is in conditionals
+    #[arg(long, value_name = "VERSION")]
+    compatible: Option<String>,
     /// Colours in messages
     #[arg(long, value_name = "WHEN", num_args = 0..=1, default_missing_value = "always",
           value_parser = ["auto", "always", "never"], default_value = "auto")]
@@ -157,6 +160,7 @@ impl Typed {
             buffer: self.buffer.map_or(BUFFER, |megabytes| megabytes.next_power_of_two() << 20),
             timing: self.timing,
             skip_badvars: self.skip_badvars,
+            compatible: self.compatible,
             color: match self.color.as_str() {
                 "always" => true,
                 "never" => false,

@@ -40,6 +40,8 @@ codes! {
     NeedsGuru = "needs-guru";
     /// Blocks or expressions are nested too deeply.
     Nesting = "nesting";
+    /// A variable is read and gets a value nowhere.
+    NeverAssigned = "never-assigned";
     /// Types or variables are needed, and the debug information that has them is not there.
     NoDebugInfo = "no-debug-info";
     /// A program or library cannot be opened.

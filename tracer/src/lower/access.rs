@@ -8,9 +8,9 @@ use crate::lower::body::Body;
 use crate::sema::program::{Access, Expr, ExprKind, PrettyPart, Target, TargetValue};
 
 impl<'p> Body<'_, 'p> {
-    /// The value of an access; a bad address raises.
+    /// The value of an access; a bad address raises, or with `--skip-badvars` reads as 0.
     pub(super) fn access(&mut self, access: &'p Access, target: &'p Target) -> LongOp {
-        let mut flags = None;
+        let mut flags = self.lower.program.skip_badvars.then(Vec::new);
         let indices = self.indices(target);
         self.tree(access, &indices, &mut flags)
     }

@@ -23,9 +23,9 @@ use crate::sema::program::{Listed, Literal, Program, Ty};
 use crate::sema::resolve::Resolver;
 use crate::sema::symbols::{LocalInfo, Symbols};
 use crate::source::{FileId, SourceMap, Span};
-use crate::syntax::Facts;
 use crate::syntax::ast::{self, ExprIds};
 use crate::syntax::visit::Visitor;
+use crate::syntax::{Facts, Macros};
 
 /// What pass 2 needs besides the script.
 pub struct Input<'i> {
@@ -37,10 +37,14 @@ pub struct Input<'i> {
     pub globals_scope: &'i dyn TargetScope,
     /// Facts for `%( %)` in tapset files.
     pub facts: &'i Facts,
+    /// Macros of the library, for tapset files.
+    pub macros: &'i Macros,
     /// `-G`.
     pub settings: &'i [(String, String)],
     /// `-g`.
     pub guru: bool,
+    /// `--skip-badvars`: what cannot be resolved or read is 0.
+    pub skip_badvars: bool,
     /// `-l`, `-L`: note what variables each site has.
     pub listing: bool,
 }
@@ -54,7 +58,8 @@ pub fn elaborate(
     sink: &mut Sink,
 ) -> Program {
     let user: BTreeSet<FileId> = scripts.iter().map(|file| file.id).collect();
-    let Loaded { files, variables } = load(scripts, input.library, input.facts, sources, ids, sink);
+    let Loaded { files, variables } =
+        load(scripts, input.library, input.facts, input.macros, sources, ids, sink);
     let is_library = |file: FileId| !user.contains(&file);
     let mut symbols = Symbols::default();
     symbols.embedded = input.library.embedded_files().collect();
@@ -83,6 +88,7 @@ pub fn elaborate(
         globals_scope: input.globals_scope,
         is_library: &is_library,
         guru: input.guru,
+        skip_badvars: input.skip_badvars,
         listing: input.listing.then(Vec::new),
         sites: Vec::new(),
         groups: Vec::new(),
@@ -151,6 +157,7 @@ pub(super) struct Elaborator<'e, 'a> {
     pub(super) globals_scope: &'e dyn TargetScope,
     pub(super) is_library: &'e dyn Fn(FileId) -> bool,
     pub(super) guru: bool,
+    pub(super) skip_badvars: bool,
     /// What is listed of each site, when that is asked for.
     pub(super) listing: Option<Vec<Listed>>,
     pub(super) sites: Vec<Site>,

@@ -5,13 +5,15 @@
 //!
 //! **Not here:** overloads and priorities (`elaborate`), the text of the library (`tapsets/`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::diagnostics::Sink;
 use crate::source::{FileId, SourceMap};
-use crate::syntax::lexer;
 use crate::syntax::token::{Keyword, Op, Token, TokenKind};
+use crate::syntax::{self, Facts, Macros, lexer};
+use crate::world::World;
 
 include!(concat!(env!("OUT_DIR"), "/tapsets.rs"));
 
@@ -21,7 +23,7 @@ pub struct TapsetFile {
     /// As shown in messages.
     pub name: String,
     /// Its text.
-    pub text: std::borrow::Cow<'static, str>,
+    pub text: Cow<'static, str>,
     /// Its id once it was loaded.
     pub loaded: Option<FileId>,
 }
@@ -30,9 +32,13 @@ pub struct TapsetFile {
 #[derive(Clone, Debug, Default)]
 pub struct Library {
     files: Vec<TapsetFile>,
+    /// How many of them are inside the binary: the first.
+    embedded: usize,
     functions: BTreeMap<String, Vec<usize>>,
     globals: BTreeMap<String, Vec<usize>>,
     aliases: BTreeMap<String, Vec<usize>>,
+    /// Macro files of `-I`, and those inside the binary.
+    macros: [Vec<(String, Cow<'static, str>)>; 2],
 }
 
 impl Library {
@@ -40,13 +46,18 @@ impl Library {
     pub fn embedded() -> Library {
         let mut library = Library::default();
         for (name, text) in EMBEDDED {
-            library.add((*name).to_owned(), std::borrow::Cow::Borrowed(*text));
+            if name.ends_with(".stpm") {
+                library.macros[1].push(((*name).to_owned(), Cow::Borrowed(*text)));
+            } else {
+                library.add((*name).to_owned(), Cow::Borrowed(*text));
+            }
         }
+        library.embedded = library.files.len();
         library
     }
 
     /// Adds a file; its index. Files added later define beside those added earlier.
-    pub fn add(&mut self, name: String, text: std::borrow::Cow<'static, str>) -> usize {
+    pub fn add(&mut self, name: String, text: Cow<'static, str>) -> usize {
         let index = self.files.len();
         for (kind, name) in declared(&text) {
             let table = match kind {
@@ -63,26 +74,62 @@ impl Library {
         index
     }
 
-    /// Adds every `.stp` file below a directory; what cannot be read is said.
-    pub fn add_directory(&mut self, world: &dyn crate::world::World, dir: &Path) -> Result<(), String> {
-        let mut folders = vec![PathBuf::from(dir)];
-        while let Some(folder) = folders.pop() {
+    /// Adds the files of a directory, and of those of its folders that are for this kernel and machine: `linux`,
+    /// `linux/6.12`, `x86_64`, `linux/x86_64` …; what cannot be read is said.
+    pub fn add_directory(&mut self, world: &dyn World, dir: &Path, facts: &Facts) -> Result<(), String> {
+        let mut folders = vec![dir.to_owned(), dir.join("linux")];
+        for (at, _) in facts.kernel_v.match_indices('.').chain([(facts.kernel_v.len(), "")]) {
+            folders.push(dir.join("linux").join(&facts.kernel_v[..at]));
+        }
+        folders.push(dir.join("linux").join(&facts.kernel_vr));
+        for folder in folders.clone() {
+            folders.push(folder.join(&facts.arch));
+        }
+        for (n, folder) in folders.iter().enumerate() {
+            if n > 0 && !world.is_dir(folder) {
+                continue;
+            }
             let mut entries = world
-                .read_dir(&folder)
+                .read_dir(folder)
                 .map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
             entries.sort();
             for path in entries {
-                if path.extension().is_some_and(|e| e == "stp") {
-                    let text = world
-                        .read_text(&path)
-                        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-                    self.add(path.display().to_string(), text.into());
-                } else if path.extension().is_none() && world.is_dir(&path) {
-                    folders.push(path);
+                let is_macros = path.extension().is_some_and(|e| e == "stpm");
+                if !is_macros && path.extension().is_none_or(|e| e != "stp") {
+                    continue;
+                }
+                let text = world
+                    .read_text(&path)
+                    .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+                let name = path.display().to_string();
+                if is_macros {
+                    self.macros[0].push((name, text.into()));
+                } else {
+                    self.add(name, text.into());
                 }
             }
         }
         Ok(())
+    }
+
+    /// The macros of all macro files; those of `-I` hide those inside the binary.
+    pub fn macros(&self, sources: &mut SourceMap, facts: &Facts, sink: &mut Sink) -> Macros {
+        let mut all = Macros::default();
+        for files in &self.macros {
+            let mut macros = Macros::default();
+            for (name, text) in files {
+                let file = sources.add(name.clone(), text.to_string(), None);
+                syntax::parse_macros(sources, file, facts, &mut macros, sink);
+            }
+            all.extend(macros);
+        }
+        all
+    }
+
+    /// The texts of all files, macro files too.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let macros = self.macros.iter().flatten().map(|(_, text)| &**text);
+        self.files.iter().map(|file| &*file.text).chain(macros)
     }
 
     /// Files that define a function.
@@ -107,7 +154,7 @@ impl Library {
 
     /// Files of the copy inside the binary that were loaded.
     pub fn embedded_files(&self) -> impl Iterator<Item = FileId> {
-        self.files[..EMBEDDED.len().min(self.files.len())].iter().filter_map(|file| file.loaded)
+        self.files[..self.embedded].iter().filter_map(|file| file.loaded)
     }
 
     /// A file.

@@ -27,6 +27,7 @@ pub(super) fn load(
     mut files: Vec<ast::File>,
     library: &mut Library,
     facts: &Facts,
+    macros: &Macros,
     sources: &mut SourceMap,
     ids: &mut ExprIds,
     sink: &mut Sink,
@@ -60,7 +61,7 @@ pub(super) fn load(
             }
             let id = sources.add(file.name.clone(), file.text.to_string(), None);
             file.loaded = Some(id);
-            files.push(crate::syntax::parse(sources, id, ids, facts, &Macros::default(), sink));
+            files.push(crate::syntax::parse(sources, id, ids, facts, macros, sink));
         }
         variables.append(&mut names.symbols);
         at += 1;

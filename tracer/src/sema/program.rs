@@ -33,6 +33,8 @@ pub struct Program {
     pub sites: Vec<Site>,
     /// For `-l` and `-L` only.
     pub listing: Vec<Listed>,
+    /// Target variables that cannot be read are 0, instead of an error.
+    pub skip_badvars: bool,
 }
 
 /// What is listed of a site.

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::diagnostics::{Diagnostic, Sink};
+use crate::diagnostics::{Code, Diagnostic, Sink, suggest};
 use crate::sema::build::{self, Body, Builder, Built, Outcomes};
 use crate::sema::elaborate::Elaborator;
 use crate::sema::program::{Function, FunctionId, Global, GlobalTy, Literal, LocalId, Probe, Program, Ty};
@@ -55,6 +55,7 @@ impl Elaborator<'_, '_> {
                 for error in errors {
                     sink.push(error);
                 }
+                self.never_assigned(sink);
                 return self.program(probes, functions);
             }
         }
@@ -122,6 +123,10 @@ impl Elaborator<'_, '_> {
             visiting: Vec::new(),
             at_entry: false,
             guru: self.guru,
+            skip_badvars: self.skip_badvars,
+            read_at: BTreeMap::new(),
+            assigned: BTreeSet::new(),
+            warnings: Vec::new(),
             trace: group.trace.clone(),
             lists: BTreeMap::new(),
         };
@@ -178,6 +183,10 @@ impl Elaborator<'_, '_> {
             visiting: Vec::new(),
             at_entry: false,
             guru: self.guru,
+            skip_badvars: self.skip_badvars,
+            read_at: BTreeMap::new(),
+            assigned: BTreeSet::new(),
+            warnings: Vec::new(),
             trace: Vec::new(),
             lists: BTreeMap::new(),
         };
@@ -202,6 +211,24 @@ impl Elaborator<'_, '_> {
             self.symbols.news.insert(Node::Function(FunctionId(n as u32)));
         }
         built
+    }
+
+    /// Warns of globals that a script reads and nothing ever writes.
+    fn never_assigned(&self, sink: &mut Sink) {
+        let names = self.symbols.globals.iter().map(|info| &*info.decl.name.name);
+        for info in &self.symbols.globals {
+            let given = info.decl.init.is_some() || info.setting.is_some();
+            if !info.read || info.written || given || (self.is_library)(info.file) {
+                continue;
+            }
+            let name = &info.decl.name;
+            let message = format!("never-assigned global variable '{}'", name.name);
+            let warning = Diagnostic::warning(Code::NeverAssigned, name.span, message);
+            sink.push(match suggest::hint(&name.name, names.clone()) {
+                Some(hint) => warning.hint(hint),
+                None => warning,
+            });
+        }
     }
 
     fn program(self, probes: Vec<Probe>, functions: Vec<Built>) -> Program {
@@ -258,6 +285,13 @@ impl Elaborator<'_, '_> {
                 body: built.body,
             })
             .collect();
-        Program { globals, functions, probes, sites: self.sites, listing: self.listing.unwrap_or_default() }
+        Program {
+            globals,
+            functions,
+            probes,
+            sites: self.sites,
+            listing: self.listing.unwrap_or_default(),
+            skip_badvars: self.skip_badvars,
+        }
     }
 }

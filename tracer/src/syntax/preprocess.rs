@@ -64,6 +64,13 @@ impl Macros {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.table.keys().map(|name| &**name)
     }
+
+    /// Takes those of others that have another name.
+    pub fn extend(&mut self, others: Macros) {
+        for (name, definition) in others.table {
+            self.table.entry(name).or_insert(definition);
+        }
+    }
 }
 
 /// `@define name(params) %( body %)`.

@@ -1,7 +1,7 @@
 //! Cases of passes 2 to 4: elaborated, translated and compiled against the fake program of `fake`.
 //!
 //! Files of a case below `/tapset` are what `-I /tapset` finds. Directives: `arg` (a script argument), `set`
-//! (`-G name=value`), `option` (`guru`), `target` (a release of `tracer_ebpf::target`).
+//! (`-G name=value`), `option` (`guru`, `skip-badvars`), `target` (a release of `tracer_ebpf::target`).
 
 use std::path::Path;
 
@@ -14,8 +14,8 @@ use tracer::sema::library::Library;
 use tracer::sema::program::Program;
 use tracer::sema::{self, print};
 use tracer::source::{FileId, SourceMap};
+use tracer::syntax;
 use tracer::syntax::ast::ExprIds;
-use tracer::syntax::{self, Macros};
 use tracer::world::MemoryWorld;
 use tracer_common::ir::verify;
 use tracer_common::limits::Limits;
@@ -46,10 +46,13 @@ pub(crate) fn elaborate(case: &Case) -> Elaborated {
     let mut library = Library::embedded();
     let globals = library.add(arguments::FILE.to_owned(), arguments::tapset(&facts.args).into());
     if !case.files.is_empty() {
-        library.add_directory(&world, Path::new("/tapset")).expect("files of a case are below /tapset");
+        library
+            .add_directory(&world, Path::new("/tapset"), &facts)
+            .expect("files of a case are below /tapset");
     }
+    let macros = library.macros(&mut sources, &facts, &mut sink);
     let main = sources.add("case.stp", case.script.as_str(), None);
-    let tree = syntax::parse(&mut sources, main, &mut ids, &facts, &Macros::default(), &mut sink);
+    let tree = syntax::parse(&mut sources, main, &mut ids, &facts, &macros, &mut sink);
     let families: Vec<Box<dyn Family>> = vec![Box::new(families::Session), Box::new(Fake)];
     let settings: Vec<(String, String)> = case
         .directive("set")
@@ -61,8 +64,10 @@ pub(crate) fn elaborate(case: &Case) -> Elaborated {
         families: &families,
         globals_scope: &NoTypes,
         facts: &facts,
+        macros: &macros,
         settings: &settings,
         guru: case.directive("option").any(|option| option == "guru"),
+        skip_badvars: case.directive("option").any(|option| option == "skip-badvars"),
         listing: false,
     };
     let program = if has_errors(sink.all()) {

@@ -14,6 +14,7 @@ impl Builder<'_, '_> {
             ast::ExprKind::Symbol(name) => {
                 let Some(global) = self.global(name) else {
                     let local = self.local(name);
+                    self.assigned.insert(local);
                     if let Some(want) = want {
                         self.learn_local(local, want, expr.span);
                     }

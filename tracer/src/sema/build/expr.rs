@@ -210,6 +210,9 @@ impl Builder<'_, '_> {
     fn symbol(&mut self, name: &ast::Name, span: Span, want: Option<Ty>) -> Expr {
         let Some(global) = self.global(name) else {
             let id = self.local(name);
+            if self.dead == 0 && !(self.is_library)(self.file) {
+                self.read_at.entry(id).or_insert(span);
+            }
             if let (Some(want), None) = (want, self.locals[id.0 as usize].ty.ty()) {
                 self.learn_local(id, want, span);
             }

@@ -84,6 +84,12 @@ pub(super) struct Builder<'b, 'a> {
     /// Inside `@entry`.
     pub at_entry: bool,
     pub guru: bool,
+    pub skip_badvars: bool,
+    /// Where locals were first read.
+    pub read_at: BTreeMap<LocalId, Span>,
+    /// Locals that get a value somewhere.
+    pub assigned: BTreeSet<LocalId>,
+    pub warnings: Vec<Diagnostic>,
     pub trace: Vec<Label>,
     /// Lists met so far: `$$parms` and the like, by expression.
     pub lists: BTreeMap<ExprId, u32>,
@@ -105,6 +111,8 @@ impl<'b, 'a> Builder<'b, 'a> {
             self.file = *file;
             body.extend(self.stmts(&block.stmts));
         }
+        self.never_assigned();
+        self.errors.append(&mut self.warnings);
         let built = Built { body, locals: self.locals, saved: self.saved, has_result: self.has_result };
         (built, self.lists, self.errors)
     }
@@ -113,6 +121,8 @@ impl<'b, 'a> Builder<'b, 'a> {
     pub(super) fn build_function(mut self, block: &ast::Block) -> (Built, Cell, Vec<Diagnostic>) {
         let mut body = self.keep_arguments(block);
         body.extend(self.stmts(&block.stmts));
+        self.never_assigned();
+        self.errors.append(&mut self.warnings);
         let built = Built { body, locals: self.locals, saved: self.saved, has_result: self.has_result };
         (built, self.result, self.errors)
     }
@@ -146,6 +156,34 @@ impl<'b, 'a> Builder<'b, 'a> {
             diagnostic.trace.clone_from(&self.trace);
         }
         self.errors.push(diagnostic);
+    }
+
+    /// The same for what is no mistake.
+    pub(super) fn warn(&mut self, mut warning: Diagnostic) {
+        warning.trace.clone_from(&self.trace);
+        self.warnings.push(warning);
+    }
+
+    /// Warns of locals that are read and get a value nowhere: nearly always a slip in a name.
+    fn never_assigned(&mut self) {
+        for (local, span) in std::mem::take(&mut self.read_at) {
+            if (local.0 as usize) < self.params || self.assigned.contains(&local) {
+                continue;
+            }
+            let name = &self.locals[local.0 as usize].name;
+            let warning = Diagnostic::warning(
+                Code::NeverAssigned,
+                span,
+                format!("never-assigned local variable '{name}'"),
+            );
+            let globals = self.symbols.global_names.keys();
+            let names = self.locals.iter().map(|local| &local.name).chain(globals).map(|name| &**name);
+            let hint = suggest::hint(name, names);
+            self.warn(match hint {
+                Some(hint) => warning.hint(hint),
+                None => warning,
+            });
+        }
     }
 
     pub(super) fn unsupported(&mut self, span: Span, what: &str) -> Expr {

@@ -104,6 +104,7 @@ impl Builder<'_, '_> {
                         return None;
                     }
                     let local = self.local(&var.name);
+                    self.assigned.insert(local);
                     self.learn_local(local, Ty::Str, var.span);
                     Some(local)
                 });
@@ -224,6 +225,7 @@ impl Builder<'_, '_> {
             return None;
         }
         let local = self.local(&var.name);
+        self.assigned.insert(local);
         if let Some(ty) = ty {
             self.learn_local(local, ty, var.span);
         }
@@ -241,6 +243,7 @@ impl Builder<'_, '_> {
                 }
                 None => {
                     let local = self.local(name);
+                    self.assigned.insert(local);
                     let ty = self.locals[local.0 as usize].ty.ty().unwrap_or(Ty::Long);
                     let value = match ty {
                         Ty::Long => zero(expr.span),

@@ -27,6 +27,13 @@ impl Builder<'_, '_> {
         let resolved = match self.outcomes.get(&expr.id) {
             Some(Outcome::Value(resolved)) => resolved.clone(),
             Some(Outcome::Missing(diagnostic)) => {
+                if self.skip_badvars && diagnostic.code != Code::NoTargetVariables {
+                    let text = print_expr(expr);
+                    let message =
+                        format!("{text} cannot be resolved and counts as 0: {}", diagnostic.message);
+                    self.warn(Diagnostic::warning(Code::UnresolvedTarget, span, message));
+                    return zero(span);
+                }
                 let diagnostic = (**diagnostic).clone();
                 self.error(diagnostic);
                 return zero(span);
