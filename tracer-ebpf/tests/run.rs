@@ -12,6 +12,7 @@
 //! ;: record r0 (5, "x") site 1      the next record
 //! ;: error division 3 arg 7         the next record: kind, place, argument; `error message "text"`
 //! ;: exit                           the next record
+//! ;: open                           the session runs again, after exit() or an error
 //! ;: silence                        no record is left
 //! ;: cell f0 hits 3                 a counter of the ledger
 //! ```
@@ -107,6 +108,10 @@ struct Case {
 fn case(text: &str, target: &Target, optimized: bool) -> Result<usize, String> {
     let mut module = parse::module(text).map_err(|error| error.to_string())?;
     verify::verify(&module).map_err(|violations| verify::explain(&module, &violations))?;
+    if !text.contains("limit MAXERRORS") {
+        // Hits go on after an error, unless the case is about that.
+        module.limits.errors = u32::MAX;
+    }
     let layout = Layout::new(&module);
     let manifest = manifest(&module);
     if optimized || text.contains("\n;: inlined") {
@@ -191,6 +196,9 @@ impl Case {
             }
             ["kernel", address, text] => {
                 self.machine.lay_out(Space::Kernel, number(address)? as u64, &quoted(text)?);
+            }
+            ["open"] => {
+                self.machine.poke(ledger::MAP, ledger::STATE, &[0; 4]);
             }
             ["ring", room] => self.machine.ring_room = number(room)? as usize,
             ["run", function, rest @ ..] => self.hit(function, rest)?,

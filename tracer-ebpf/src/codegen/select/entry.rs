@@ -379,6 +379,9 @@ impl Selector<'_, '_> {
         let Some(ticks) = self.ticks else { return };
         self.alu(AluOp::Add, ticks, count as i32);
         let limit = self.shared.module.limits.action.min(i32::MAX as u32) as i32;
+        // As in SystemTap, no script catches this one: a loop in a catch block would never end.
+        let catch = self.catch.take();
         self.raise_if(JumpOp::Gt, ticks, limit, tracer_common::record::ErrorKind::Action, 0);
+        self.catch = catch;
     }
 }

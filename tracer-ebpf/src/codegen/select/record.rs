@@ -293,8 +293,17 @@ impl Selector<'_, '_> {
     pub(super) fn failure_block(&mut self) {
         let Some(failure) = self.failure else { return };
         self.at(failure.label);
+        self.first_error_ends();
         self.output(failure.record.into(), ERROR_SIZE, Cell::Errors);
         self.jump(self.exit);
+    }
+
+    /// Where MAXERRORS allows no error, the kernel side ends at the first one, and does not run on until the report was
+    /// read.
+    fn first_error_ends(&mut self) {
+        if self.shared.module.limits.errors == 0 {
+            self.close_session();
+        }
     }
 
     /// Sends a record that lies ready; one that finds the ring full is counted.
@@ -327,6 +336,7 @@ impl Selector<'_, '_> {
         };
         let place = self.place;
         let size = record::HEADER + 16 + STRING_HEAD + align8(capacity);
+        self.first_error_ends();
         self.send(record::ERROR, size, |s, to| {
             s.store(Size::Dw, to.at(record::HEADER), record::error_word(place.0, ErrorKind::Message));
             s.store(Size::Dw, to.at(record::HEADER + 8), 0);

@@ -414,10 +414,15 @@ impl Selector<'_, '_> {
 
     /// `exit()`: no program runs on from here on, and the session is told.
     fn exit_session(&mut self) {
+        self.close_session();
+        self.send(record::EXIT, record::HEADER, |_, _| {});
+    }
+
+    /// No handler begins from now on.
+    pub(super) fn close_session(&mut self) {
         let map = self.shared.ledger();
         let base = self.known(Constant::MapValue(map, ledger::STATE));
         self.store(Size::W, Memory { base: Base::Reg(base), off: 0 }, 1);
-        self.send(record::EXIT, record::HEADER, |_, _| {});
     }
 
     /// A fact about the site, from the constants when there is one site, else from the map of texts.
