@@ -12,7 +12,7 @@ use tracer_ebpf::target::Target;
 
 use crate::artifact::Artifact;
 use crate::diagnostics::render::{Style, render, render_footer};
-use crate::diagnostics::{Code, Diagnostic, Sink};
+use crate::diagnostics::{Code, Diagnostic, Sink, explain};
 use crate::lower::{Abilities, Lowered, lower};
 use crate::run;
 use crate::sema::library::Library;
@@ -68,6 +68,13 @@ struct Driver<'s> {
 
 impl Driver<'_> {
     fn passes(&mut self) -> Result<u8, Stopped> {
+        if let Script::Explain(code) = &self.session.script {
+            let text = code.as_deref().map_or_else(|| Ok(explain::list()), explain::explain);
+            return match text {
+                Ok(text) => Ok(self.show(&text)),
+                Err(why) => self.fail(&why),
+            };
+        }
         if let Some(version) = &self.session.compatible
             && condition::compare_versions(version, LANGUAGE).is_gt()
         {
@@ -119,6 +126,7 @@ impl Driver<'_> {
                 }
                 texts.push(("<stdin>".to_owned(), text));
             }
+            Script::Explain(_) => {}
             Script::Text(text) => texts.push(("<input>".to_owned(), text.clone())),
             Script::Listing { pattern, .. } => {
                 texts.push(("<input>".to_owned(), format!("probe {pattern} {{}}")));

@@ -16,6 +16,8 @@ pub enum Script {
     Stdin,
     /// The text itself (`-e`).
     Text(String),
+    /// No script: `tracer explain`, of one code or of all.
+    Explain(Option<String>),
     /// No script of the user's: `-l` and `-L` look at this probe point.
     Listing {
         /// The pattern.

@@ -48,6 +48,41 @@ fn compile_ok() {
     case::run_folder("compile/ok", passes::check_compile);
 }
 
+/// Every code of pass 2 that needs no machine has a case that provokes it.
+#[test]
+fn elaborate_codes_are_shown() {
+    use tracer::diagnostics::Code;
+    let cases = scripts("elaborate/ko").into_iter().chain(scripts("elaborate/ok"));
+    let found: Vec<Code> = cases
+        .flat_map(|case| passes::elaborate(&case).sink.all().to_vec())
+        .map(|diagnostic| diagnostic.code)
+        .collect();
+    for code in [
+        Code::AliasCycle,
+        Code::Arity,
+        Code::Duplicate,
+        Code::EmbeddedC,
+        Code::ForeachModification,
+        Code::Histogram,
+        Code::Misplaced,
+        Code::NeedsGuru,
+        Code::NeverAssigned,
+        Code::NoProbes,
+        Code::NoTargetVariables,
+        Code::NotAssignable,
+        Code::ProbePoint,
+        Code::ScriptArgument,
+        Code::TooManyPoints,
+        Code::TypeConflict,
+        Code::UnknownFunction,
+        Code::UnknownGlobal,
+        Code::UnresolvedTarget,
+        Code::Unsupported,
+    ] {
+        assert!(found.contains(&code), "no case provokes {}", code.word());
+    }
+}
+
 /// Every code of pass 1 has a case that provokes it and a section in the manual.
 #[test]
 fn parse_codes_are_shown_and_explained() {

@@ -17,7 +17,8 @@ use crate::session::{Pass, Script, Session, Target};
 #[derive(Parser, Debug)]
 #[command(name = "tracer", version, disable_help_subcommand = true, max_term_width = 100)]
 #[command(after_help = "Examples:\n  tracer -e 'probe vfs.read { n++ } global n' -c 'cat /etc/passwd'\n  \
-    tracer script.stp arg1 arg2\n  tracer -L 'process(\"/bin/ls\").function(\"main\")'")]
+    tracer script.stp arg1 arg2\n  tracer -L 'process(\"/bin/ls\").function(\"main\")'\n  \
+    tracer explain type-conflict")]
 pub struct Typed {
     /// The script's text
     #[arg(short = 'e', value_name = "SCRIPT")]
@@ -115,6 +116,7 @@ impl Typed {
         } else {
             match rest.next().as_deref() {
                 Some("-") => Script::Stdin,
+                Some("explain") if rest.len() < 2 => Script::Explain(rest.next()),
                 Some(path) => Script::File(PathBuf::from(path)),
                 None => return Err("no script: give a file, or its text with -e (--help shows more)".into()),
             }
@@ -197,6 +199,15 @@ mod tests {
         let session = session(&["-e", "probe begin {}", "a", "b"]).expect("text and arguments");
         assert_eq!(session.script, Script::Text("probe begin {}".into()));
         assert_eq!(session.args, ["a", "b"]);
+    }
+
+    #[test]
+    fn explain_is_a_command() {
+        let script = |args: &[&str]| session(args).expect("a session").script;
+        assert_eq!(script(&["explain", "arity"]), Script::Explain(Some("arity".into())));
+        assert_eq!(script(&["explain"]), Script::Explain(None));
+        assert_eq!(script(&["./explain", "arity"]), Script::File("./explain".into()));
+        assert_eq!(script(&["-e", "x", "explain"]), Script::Text("x".into()));
     }
 
     #[test]

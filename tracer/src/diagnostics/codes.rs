@@ -1,6 +1,7 @@
 //! The list of diagnostic codes: one stable word each.
 
-/// A diagnostic's stable word. New codes are added to the table below, one row each, sorted.
+/// A diagnostic's stable word. New codes are added to the table below, one row each, sorted, and
+/// to docs/errors, a section each.
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $word:literal;)*) => {
         /// One kind of mistake. The word is what users see and what `tracer explain` takes.

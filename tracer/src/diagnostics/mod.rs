@@ -6,6 +6,7 @@
 //! **Not here:** environment failures (each room has its own error type) and bugs (panics).
 
 pub mod codes;
+pub mod explain;
 pub mod render;
 pub mod suggest;
 

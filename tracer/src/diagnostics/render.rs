@@ -66,7 +66,9 @@ pub fn render_footer(diagnostics: &[Diagnostic], pass: u8, style: Style) -> Stri
                 counts = format!("{counts}, {}", counted(warnings, "warning"));
             }
             let failed = paint.bold(&format!("pass {pass} ({name}) failed: {counts}"));
-            format!("{failed}; see docs/errors/pass{pass}.md\n")
+            let first = diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Error);
+            let code = first.map_or("", |diagnostic| diagnostic.code.word());
+            format!("{failed}; 'tracer explain {code}' says more\n")
         }
     }
 }
@@ -482,7 +484,7 @@ syntax error: expected a string, found end of file
         let all = [Diagnostic::error(Code::Syntax, at, "a"), Diagnostic::warning(Code::Syntax, at, "b")];
         assert_eq!(
             render_footer(&all, 1, PLAIN),
-            "pass 1 (parse) failed: 1 error, 1 warning; see docs/errors/pass1.md\n"
+            "pass 1 (parse) failed: 1 error, 1 warning; 'tracer explain syntax' says more\n"
         );
         assert_eq!(render_footer(&all[1..], 2, PLAIN), "pass 2 (elaborate): 1 warning\n");
         assert_eq!(render_footer(&[], 2, PLAIN), "");

@@ -5,6 +5,10 @@ const MOST: usize = 3;
 
 /// The candidates nearest to a name, best first, if any is near at all.
 pub fn similar<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    // All names of one character are one slip apart.
+    if name.chars().count() < 2 {
+        return Vec::new();
+    }
     // One slip in three characters, and at least one: `prinft`, `pdi`.
     let limit = (name.chars().count() / 3).max(1);
     // Of equally near names the one of the same length is the likelier.

@@ -19,7 +19,7 @@ use crate::sema::family::{Candidate, Family, TargetScope};
 use crate::sema::library::Library;
 use crate::sema::load::{Loaded, load};
 use crate::sema::point::{self, Expanded, Expander};
-use crate::sema::program::{Listed, Literal, Program, Ty};
+use crate::sema::program::{Listed, Program, Ty};
 use crate::sema::resolve::Resolver;
 use crate::sema::symbols::{LocalInfo, Symbols};
 use crate::source::{FileId, SourceMap, Span};
@@ -119,19 +119,20 @@ fn settings(symbols: &mut Symbols<'_>, settings: &[(String, String)], sink: &mut
             continue;
         };
         let global = &mut symbols.globals[ids[0].0 as usize];
-        global.setting = Some(match value.parse::<i64>() {
-            Ok(number) => Literal::Long(number),
-            Err(_) => Literal::Str(value.trim_matches('"').into()),
-        });
-        let ty = if matches!(global.setting, Some(Literal::Long(_))) { Ty::Long } else { Ty::Str };
-        let span = global.decl.name.span;
-        if global.value.learn(ty, span).is_err() {
-            sink.push(Diagnostic::error(
-                Code::TypeConflict,
-                span,
-                format!("-G {name}={value}: {name} holds values of the other type"),
-            ));
+        global.setting = Some(value.clone());
+        // A number may be meant as text; what is no number is text.
+        if number(value).is_none() && global.value.ty().is_none() {
+            let known = global.value.learn(Ty::Str, global.decl.name.span);
+            debug_assert_eq!(known, Ok(true));
         }
+    }
+}
+
+/// A value of `-G` as a number.
+pub(super) fn number(text: &str) -> Option<i64> {
+    match text.strip_prefix("0x") {
+        Some(hex) => i64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
     }
 }
 

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::diagnostics::{Code, Diagnostic, Sink, suggest};
 use crate::sema::build::{self, Body, Builder, Built, Outcomes};
-use crate::sema::elaborate::Elaborator;
+use crate::sema::elaborate::{self, Elaborator};
 use crate::sema::program::{Function, FunctionId, Global, GlobalTy, Literal, LocalId, Probe, Program, Ty};
 use crate::sema::resolve::Resolver;
-use crate::sema::symbols::{Cell, Node};
+use crate::sema::symbols::{Cell, GlobalInfo, Node};
 use crate::syntax::ast;
 use crate::syntax::visit::Visitor;
 
@@ -55,8 +55,10 @@ impl Elaborator<'_, '_> {
                 for error in errors {
                     sink.push(error);
                 }
-                self.never_assigned(sink);
-                return self.program(probes, functions);
+                if !sink.has_errors() {
+                    self.never_assigned(sink);
+                }
+                return self.program(sink, probes, functions);
             }
         }
     }
@@ -231,7 +233,7 @@ impl Elaborator<'_, '_> {
         }
     }
 
-    fn program(self, probes: Vec<Probe>, functions: Vec<Built>) -> Program {
+    fn program(self, sink: &mut Sink, probes: Vec<Probe>, functions: Vec<Built>) -> Program {
         let globals = self
             .symbols
             .globals
@@ -258,7 +260,7 @@ impl Elaborator<'_, '_> {
                     Some((fields, _)) => GlobalTy::Stats(*fields),
                     None => GlobalTy::Value(info.value.ty().unwrap_or(Ty::Long)),
                 },
-                init: info.setting.clone().or_else(|| {
+                init: setting(info, sink).or_else(|| {
                     info.decl.init.as_ref().map(|init| match &init.value {
                         ast::LiteralValue::Number(n) => Literal::Long(*n),
                         ast::LiteralValue::Str(text) => Literal::Str(text.clone()),
@@ -293,5 +295,25 @@ impl Elaborator<'_, '_> {
             listing: self.listing.unwrap_or_default(),
             skip_badvars: self.skip_badvars,
         }
+    }
+}
+
+/// What `-G` says of a global, as a value of its type.
+fn setting(info: &GlobalInfo<'_>, sink: &mut Sink) -> Option<Literal> {
+    let text = info.setting.as_ref()?;
+    let name = &info.decl.name;
+    let known = info.value.place().unwrap_or(name.span);
+    let mut refuse = |why: &str| {
+        let message = format!("-G {}={text}: {} {why}", name.name, name.name);
+        sink.push(Diagnostic::error(Code::TypeConflict, known, message));
+        None
+    };
+    if info.stats.is_some() || info.keys.as_ref().is_some_and(|(keys, _)| !keys.is_empty()) {
+        return refuse("is no plain variable");
+    }
+    match (info.value.ty(), elaborate::number(text)) {
+        (Some(Ty::Str), _) => Some(Literal::Str(text.trim_matches('"').into())),
+        (_, Some(number)) => Some(Literal::Long(number)),
+        (_, None) => refuse("holds numbers"),
     }
 }

@@ -64,7 +64,7 @@ pub(super) struct GlobalInfo<'a> {
     /// What its extractors ask for, and where it was first used as a statistic.
     pub stats: Option<(StatFields, Span)>,
     /// `-G`.
-    pub setting: Option<crate::sema::program::Literal>,
+    pub setting: Option<String>,
     /// Somebody reads it.
     pub read: bool,
     /// Somebody writes it.

@@ -167,7 +167,8 @@ impl<'b, 'a> Builder<'b, 'a> {
     /// Warns of locals that are read and get a value nowhere: nearly always a slip in a name.
     fn never_assigned(&mut self) {
         for (local, span) in std::mem::take(&mut self.read_at) {
-            if (local.0 as usize) < self.params || self.assigned.contains(&local) {
+            // What is wrong may be the assignment.
+            if !self.errors.is_empty() || (local.0 as usize) < self.params || self.assigned.contains(&local) {
                 continue;
             }
             let name = &self.locals[local.0 as usize].name;
