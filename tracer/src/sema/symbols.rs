@@ -63,6 +63,9 @@ pub(super) struct GlobalInfo<'a> {
     pub value: Cell,
     /// What its extractors ask for, and where it was first used as a statistic.
     pub stats: Option<(StatFields, Span)>,
+    /// Where its histogram and its variance were first asked for.
+    pub hist_at: Option<Span>,
+    pub variance_at: Option<Span>,
     /// `-G`.
     pub setting: Option<String>,
     /// Somebody reads it.
@@ -87,12 +90,11 @@ impl GlobalInfo<'_> {
             }
             StatOp::Variance => {
                 if fields.variance.is_some_and(|known| known != shift) {
-                    return Err(Diagnostic::error(
-                        Code::TypeConflict,
-                        span,
-                        format!("{} is used with two bit shifts of @variance", self.decl.name.name),
-                    ));
+                    let message = format!("{} is used with two bit shifts of @variance", self.decl.name.name);
+                    return Err(Diagnostic::error(Code::TypeConflict, span, message)
+                        .label(self.variance_at.unwrap_or(span), "the other shift"));
                 }
+                self.variance_at.get_or_insert(span);
                 fields.variance = Some(shift);
             }
         }
@@ -109,9 +111,11 @@ impl GlobalInfo<'_> {
                 span,
                 format!("{} is used with two different histograms", self.decl.name.name),
             )
+            .label(self.hist_at.unwrap_or(span), "the other histogram")
             .hint("keep the values in two statistics, one for each histogram"));
         }
         fields.hist = Some(hist);
+        self.hist_at.get_or_insert(span);
         Ok(before != self.stats)
     }
 }
@@ -216,6 +220,8 @@ impl<'a> Symbols<'a> {
                 keys,
                 value,
                 stats: None,
+                hist_at: None,
+                variance_at: None,
                 setting: None,
                 read: false,
                 written: false,

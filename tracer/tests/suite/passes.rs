@@ -135,3 +135,56 @@ pub(crate) fn check_compile(case: &Case) -> Result<String, String> {
     let output = Some(object.listing(&lowered.manifest));
     finish(case, &done, true, output)
 }
+
+/// What a hostile script may be large in: nesting, chains, numbers of names. Each must end soon.
+#[test]
+fn elaborating_is_not_exponential() {
+    let nested = |open: &str, middle: &str, close: &str, count: usize| {
+        format!("probe begin {{ println({}{middle}{}) }}", open.repeat(count), close.repeat(count))
+    };
+    let chain = |body: &dyn Fn(usize) -> String, last: &str, count: usize| {
+        let functions: String =
+            (0..count).map(|n| format!("function f{n}(x) {{ {} }}\n", body(n + 1))).collect();
+        format!("{functions}function f{count}(x) {{ {last} }}\nprobe begin {{ println(f0(1)) }}")
+    };
+    let scripts = [
+        nested("(1 == ", "1", ")", 120),
+        nested("(1 ? x : ", "y", ")", 120),
+        nested("(x ? ", "1", " : y)", 120),
+        nested("(x = ", "y", ")", 120),
+        nested("(x . ", "\"\"", ")", 120),
+        nested("f(", "1", ")", 120) + " function f(x) { return x }",
+        chain(&|n| format!("return f{n}(x)"), "return \"x\"", 1500),
+        chain(&|n| format!("return f{n}(f{n}(x))"), "return x", 1500),
+        chain(&|n| format!("if (x) return f{n}(x); return x"), "return f0(x)", 1500),
+        format!(
+            "global a0 {} probe begin {{ {} a300 = \"x\" }}",
+            (1..=300).map(|n| format!(", a{n}")).collect::<String>(),
+            (0..300).map(|n| format!("a{n} = a{};", n + 1)).collect::<String>()
+        ),
+        format!(
+            "probe begin {{ {} }}",
+            (0..300).map(|n| format!("if (x{n} == y) x{} = x{n};", n + 1)).collect::<String>()
+        ),
+    ];
+    for script in scripts {
+        let case = Case {
+            name: String::new(),
+            directives: Vec::new(),
+            files: Vec::new(),
+            written: String::new(),
+            script,
+        };
+        let start = std::time::Instant::now();
+        let done = elaborate(&case);
+        let (took, text) = (start.elapsed(), &case.script[..case.script.len().min(80)]);
+        assert!(took.as_secs() < 5, "{took:?} for {text}");
+        let rendered = tracer::diagnostics::render::render_all(
+            &done.sources,
+            done.sink.all(),
+            2,
+            tracer::diagnostics::render::Style { color: false },
+        );
+        assert!(!has_errors(done.sink.all()), "{text}\n{}", &rendered[..rendered.len().min(500)]);
+    }
+}

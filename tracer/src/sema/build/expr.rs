@@ -53,6 +53,67 @@ impl Builder<'_, '_> {
         Expr { ty, ..built }
     }
 
+    /// Builds two expressions that must have the same type; `what` says why.
+    fn pair(&mut self, left: &ast::Expr, right: &ast::Expr, want: Option<Ty>, what: &str) -> (Expr, Expr) {
+        let before = self.errors.len();
+        let first = self.expr(left, want);
+        let known = self.type_of(&first, left);
+        let second = self.expr(right, known.or(want));
+        let other = self.type_of(&second, right);
+        if self.errors.len() > before {
+            return (first.clone(), Expr { ty: first.ty, ..zero(right.span) });
+        }
+        match (known, other) {
+            (Some(a), Some(b)) if a != b => {
+                let message = format!("a {} and a {} {what}", word(a), word(b));
+                let mut diagnostic = Diagnostic::error(Code::TypeConflict, right.span, message)
+                    .label(left.span, format!("this is a {}", word(a)));
+                for (built, ty) in [(&first, a), (&second, b)] {
+                    if let Some(place) = self.learned_at(built) {
+                        diagnostic = diagnostic.label(place, format!("known as a {} from here", word(ty)));
+                    }
+                }
+                self.error(diagnostic.hint("sprint(x) makes a string of a number"));
+                (Expr { ty: a, ..first }, Expr { ty: a, ..zero(right.span) })
+            }
+            _ => {
+                let ty = known.or(other).or(want).unwrap_or(Ty::Long);
+                if let (None, Some(ty)) = (known, other) {
+                    self.teach(&first, ty);
+                }
+                (Expr { ty, ..first }, Expr { ty, ..second })
+            }
+        }
+    }
+
+    /// Teaches what an expression gets its value from that it has a type.
+    fn teach(&mut self, built: &Expr, ty: Ty) {
+        match &built.kind {
+            ExprKind::Local(id) => self.learn_local(*id, ty, built.span),
+            ExprKind::Get(element) => self.learn_value(element.global, ty, built.span),
+            ExprKind::Call { function, .. } => {
+                let info = &mut self.symbols.functions[function.0 as usize];
+                let news = info.result.learn(ty, built.span) == Ok(true);
+                self.news(news, Node::Function(*function));
+            }
+            ExprKind::Ternary { then, otherwise, .. } => {
+                self.teach(then, ty);
+                self.teach(otherwise, ty);
+            }
+            ExprKind::Assign { place, value } => {
+                match place {
+                    crate::sema::program::Place::Local(id) => self.learn_local(*id, ty, built.span),
+                    crate::sema::program::Place::Global(element) => {
+                        self.learn_value(element.global, ty, built.span);
+                    }
+                    crate::sema::program::Place::Target(_) => {}
+                }
+                self.teach(value, ty);
+            }
+            _ => {}
+        }
+    }
+
     /// Adds to a type conflict where the type that was found comes from, and how to make a string of a number.
     pub(super) fn with_origin(&self, diagnostic: Diagnostic, built: &Expr, found: Ty) -> Diagnostic {
         let diagnostic = match self.learned_at(built) {
@@ -63,7 +124,7 @@ impl Builder<'_, '_> {
     }
 
     /// Where the type of a variable or a function was learned.
-    fn learned_at(&self, expr: &Expr) -> Option<Span> {
+    pub(super) fn learned_at(&self, expr: &Expr) -> Option<Span> {
         let cell = match &expr.kind {
             ExprKind::Local(id) => self.locals[id.0 as usize].ty,
             ExprKind::Get(element) => self.symbols.globals[element.global.0 as usize].value,
@@ -162,13 +223,10 @@ impl Builder<'_, '_> {
                     return built;
                 }
                 let cond = Box::new(self.long(cond));
-                let first = self.expr(then, want);
-                let ty = self.type_of(&first, then).or(want);
-                let second = self.expr(otherwise, ty);
-                let ty = ty.or_else(|| self.type_of(&second, otherwise)).unwrap_or(Ty::Long);
-                let first = Box::new(if first.ty == ty { first } else { self.typed(then, ty) });
-                let second = Box::new(if second.ty == ty { second } else { self.typed(otherwise, ty) });
-                Expr { kind: ExprKind::Ternary { cond, then: first, otherwise: second }, ty, span }
+                let (then, otherwise) = self.pair(then, otherwise, want, "are the values of one expression");
+                let ty = then.ty;
+                let (then, otherwise) = (Box::new(then), Box::new(otherwise));
+                Expr { kind: ExprKind::Ternary { cond, then, otherwise }, ty, span }
             }
             ast::ExprKind::Assign { op, op_span, left, right } => match op {
                 AssignOp::Set => self.assign(left, right, span, want),
@@ -366,12 +424,8 @@ impl Builder<'_, '_> {
                     BinaryOp::Gt => CmpOp::Gt,
                     _ => CmpOp::Ge,
                 };
-                let first = self.expr(left, None);
-                let known = self.type_of(&first, left);
-                let second = self.expr(right, known);
-                let ty = known.or_else(|| self.type_of(&second, right)).unwrap_or(Ty::Long);
-                let (left, right) = (Box::new(self.typed(left, ty)), Box::new(self.typed(right, ty)));
-                long(ExprKind::Compare { op, left, right })
+                let (left, right) = self.pair(left, right, None, "are compared");
+                long(ExprKind::Compare { op, left: Box::new(left), right: Box::new(right) })
             }
             _ => {
                 let (left, right) = (self.long(left), self.long(right));

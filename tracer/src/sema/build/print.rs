@@ -97,6 +97,10 @@ impl Builder<'_, '_> {
                         ),
                     )
                     .label(span, "the format");
+                    if let Some(place) = self.learned_at(&value) {
+                        let known = format!("known as a {} from here", super::word(found));
+                        diagnostic = diagnostic.label(place, known);
+                    }
                     diagnostic = diagnostic.hint(if ty == Ty::Str {
                         "%d prints numbers"
                     } else {
