@@ -108,10 +108,42 @@ intrinsics! {
     Stringat = "stringat"(Str, Long) -> Long, Both, Pure, false;
     /// `strtol(s, base)`.
     Strtol = "strtol"(Str, Long) -> Long, User, Pure, false;
+    /// Index of the first place where the second string occurs, or -1.
+    Strpos = "strpos"(Str, Str) -> Long, User, Pure, false;
+    /// The first string with every occurrence of the second replaced by the third.
+    StrReplace = "str_replace"(Str, Str, Str) -> Str, User, Pure, false;
+    /// A string with what cannot be printed as in C, at most so many bytes, in quotation marks when the third is not 0.
+    Quote = "quote"(Str, Long, Long) -> Str, User, Pure, false;
+    /// The n-th word, from 1, of a list with single blanks; "" when there is none.
+    Word = "word"(Str, Long) -> Str, User, Pure, false;
+    /// A moment, in seconds since the epoch, as `asctime` writes it; raises when the year has more than four digits.
+    Ctime = "ctime"(Long) -> Str, User, Pure, true;
+    /// Seconds that local time is behind UTC.
+    TzOffset = "tz_offset"() -> Long, User, Pure, false;
+    /// Name of the local time zone.
+    TzName = "tz_name"() -> Str, User, Pure, false;
+    /// Begins to take a string apart at any of the second string's characters; its first piece.
+    Tokenize = "tokenize"(Str, Str) -> Str, User, Context, false;
+    /// The next piece of that string, or "".
+    TokenizeNext = "tokenize_next"(Str) -> Str, User, Context, false;
+    /// 32 bits that nobody can guess.
+    Random = "random"() -> Long, Both, Context, false;
+    /// The processor's cycle counter.
+    Cycles = "cycles"() -> Long, User, Context, false;
+    /// Keeps output for later under a number.
+    Speculate = "speculate"(Long, Str) -> None, User, Output, false;
+    /// Prints what was kept under a number.
+    Commit = "commit"(Long) -> None, User, Output, false;
+    /// Forgets what was kept under a number.
+    Discard = "discard"(Long) -> None, User, Output, false;
+    /// Starts a shell command and does not wait for it.
+    System = "system"(Str) -> None, User, Output, false;
     /// Prints a line.
     Log = "log"(Str) -> None, User, Output, false;
     /// Prints `WARNING: ` and a line on standard error.
     Warn = "warn"(Str) -> None, User, Output, false;
+    /// Ends the handler that runs, however deep it is in calls; pass 3 makes it the end of a block.
+    Leave = "leave"() -> None, Both, Output, false;
     /// Ends the session after this handler.
     Exit = "exit"() -> None, Both, Output, false;
 }

@@ -294,6 +294,12 @@ impl<'p> Body<'_, 'p> {
         }
         let args = self.args(args);
         self.at(expr.span);
+        if intrinsic == Intrinsic::Leave {
+            self.f.end(tracer_common::ir::Term::Next);
+            let dead = self.f.block();
+            self.f.switch_to(dead);
+            return LongOp::Imm(0);
+        }
         match intrinsic.result() {
             Some(Kind::Long) => {
                 self.make(|dest| Inst::Call { intrinsic, dest: Some(Dest::Long(dest)), args })

@@ -1,10 +1,14 @@
 //! The machine, as user-domain handlers see it.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::run::eval::Host;
+use crate::run::eval::{Host, Kept};
 use crate::run::output::sink::Sink;
 use crate::sys::clock;
 
@@ -16,6 +20,8 @@ pub struct RealHost {
     sink: Box<dyn Sink>,
     warned: BTreeSet<Vec<u8>>,
     target: i64,
+    kept: Kept,
+    commands: Vec<Child>,
     /// `exit()` was called.
     pub exiting: bool,
 }
@@ -23,7 +29,14 @@ pub struct RealHost {
 impl RealHost {
     /// A host that prints to a sink.
     pub fn new(sink: Box<dyn Sink>) -> RealHost {
-        RealHost { sink, warned: BTreeSet::new(), target: 0, exiting: false }
+        RealHost {
+            sink,
+            warned: BTreeSet::new(),
+            target: 0,
+            kept: Kept::default(),
+            commands: Vec::new(),
+            exiting: false,
+        }
     }
 
     /// Sets what `target()` says.
@@ -83,6 +96,33 @@ impl Host for RealHost {
             self.warned.insert(text.to_vec());
         }
         self.sink.message(&[b"WARNING: ", text].concat());
+    }
+
+    fn time_zone(&mut self) -> (i64, Vec<u8>) {
+        clock::time_zone()
+    }
+
+    fn random(&mut self) -> i64 {
+        // Each state is keyed by the system's random source.
+        i64::from(RandomState::new().build_hasher().finish() as u32)
+    }
+
+    fn cycles(&mut self) -> i64 {
+        clock::cycles()
+    }
+
+    fn system(&mut self, command: &[u8]) {
+        // What the script printed before is seen before.
+        self.sink.flush();
+        self.commands.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        match Command::new("sh").arg("-c").arg(OsStr::from_bytes(command)).stdin(Stdio::null()).spawn() {
+            Ok(child) => self.commands.push(child),
+            Err(error) => self.warn(format!("system(): cannot run sh: {error}").as_bytes()),
+        }
+    }
+
+    fn kept(&mut self) -> &mut Kept {
+        &mut self.kept
     }
 
     fn sink(&mut self) -> &mut dyn Sink {

@@ -10,6 +10,31 @@ pub fn monotonic_ns() -> i64 {
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
+/// Seconds that local time is behind UTC now, and the zone's name; that of UTC when it is not known.
+pub fn time_zone() -> (i64, Vec<u8>) {
+    // SAFETY: `time` with a null pointer only returns; `localtime_r` fills the structure that it is given, whose zone
+    // name is a string that lives as long as the process.
+    unsafe {
+        let now = libc::time(std::ptr::null_mut());
+        let mut local = std::mem::zeroed::<libc::tm>();
+        if libc::localtime_r(&raw const now, &raw mut local).is_null() || local.tm_zone.is_null() {
+            return (0, b"UTC".to_vec());
+        }
+        (-local.tm_gmtoff, std::ffi::CStr::from_ptr(local.tm_zone).to_bytes().to_vec())
+    }
+}
+
+/// The processor's cycle counter; nanoseconds where there is none that we can read.
+pub fn cycles() -> i64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: reads a counter that every x86-64 processor has.
+    unsafe {
+        std::arch::x86_64::_rdtsc() as i64
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    monotonic_ns()
+}
+
 /// The CPU that this thread runs on.
 pub fn current_cpu() -> i64 {
     // SAFETY: takes nothing, returns a number.

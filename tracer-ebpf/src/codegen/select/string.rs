@@ -260,6 +260,7 @@ impl Selector<'_, '_> {
             (Intrinsic::Uid, _) => self.halves(Helper::GetCurrentUidGid, false, intrinsic, dest),
             (Intrinsic::Cpu, _) => self.plain(Helper::GetSmpProcessorId, intrinsic, dest),
             (Intrinsic::MonotonicNs, _) => self.plain(Helper::KtimeGetNs, intrinsic, dest),
+            (Intrinsic::Random, _) => self.plain(Helper::GetPrandomU32, intrinsic, dest),
             (Intrinsic::TaskCurrent, _) => self.plain(Helper::GetCurrentTask, intrinsic, dest),
             (Intrinsic::RealtimeNs, _) => {
                 self.plain(Helper::KtimeGetNs, intrinsic, dest);

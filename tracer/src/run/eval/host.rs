@@ -1,9 +1,37 @@
 //! What a handler sees of the machine.
 
+use std::collections::BTreeMap;
+
 use tracer_common::ir::{RecordId, Source, Space};
 
 use crate::run::output::sink::Sink;
 use crate::run::value::Value;
+
+/// Bytes of output that is neither committed nor discarded.
+const SPECULATIVE: usize = 1 << 24;
+
+/// What functions of the library keep from one handler to the next.
+#[derive(Clone, Default, Debug)]
+pub struct Kept {
+    /// What is left of the text that `tokenize` takes apart.
+    pub(super) pieces: Vec<u8>,
+    speculations: BTreeMap<i64, Vec<u8>>,
+}
+
+impl Kept {
+    /// Keeps output under a number. What is beyond [`SPECULATIVE`] bytes is lost, as it is in SystemTap.
+    pub(super) fn speculate(&mut self, id: i64, text: &[u8]) {
+        let held: usize = self.speculations.values().map(Vec::len).sum();
+        if held + text.len() <= SPECULATIVE {
+            self.speculations.entry(id).or_default().extend_from_slice(text);
+        }
+    }
+
+    /// What was kept under a number, which is then forgotten.
+    pub(super) fn take(&mut self, id: i64) -> Vec<u8> {
+        self.speculations.remove(&id).unwrap_or_default()
+    }
+}
 
 /// The machine, as handlers see it. What has a body here belongs to hits, which the user domain has none of: only
 /// tests that evaluate functions of the kernel domain provide it.
@@ -32,6 +60,31 @@ pub trait Host {
     fn warn(&mut self, text: &[u8]);
     /// Output.
     fn sink(&mut self) -> &mut dyn Sink;
+
+    /// Seconds that local time is behind UTC, and its name.
+    fn time_zone(&mut self) -> (i64, Vec<u8>) {
+        (0, b"UTC".to_vec())
+    }
+
+    /// 32 bits.
+    fn random(&mut self) -> i64 {
+        4
+    }
+
+    /// The cycle counter.
+    fn cycles(&mut self) -> i64 {
+        0
+    }
+
+    /// Starts a shell command.
+    fn system(&mut self, command: &[u8]) {
+        self.warn(&[b"cannot run ", command].concat());
+    }
+
+    /// What is kept from one handler to the next.
+    fn kept(&mut self) -> &mut Kept {
+        panic!("this is a bug: a host that keeps nothing")
+    }
 
     /// A register or an argument of the hit, all 64 bits.
     fn context(&mut self, source: Source) -> i64 {

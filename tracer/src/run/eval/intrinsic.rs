@@ -42,6 +42,47 @@ impl Evaluator<'_> {
                 Value::Long(i64::from(byte.unwrap_or(0)))
             }
             Intrinsic::Strtol => Value::Long(string::strtol(text(0), long(1))),
+            Intrinsic::Strpos => Value::Long(string::position(text(0), text(1))),
+            Intrinsic::StrReplace => Value::Str(string::replace(text(0), text(1), text(2))),
+            Intrinsic::Quote => {
+                let most = usize::try_from(long(1)).ok().filter(|most| (1..=room).contains(most));
+                Value::Str(string::quote(text(0), most.unwrap_or(room), long(2) != 0))
+            }
+            Intrinsic::Word => {
+                let n = usize::try_from(long(1)).ok().and_then(|n| n.checked_sub(1));
+                let word = n.and_then(|n| text(0).split(|byte| *byte == b' ').nth(n));
+                Value::Str(word.unwrap_or_default().to_vec())
+            }
+            Intrinsic::Ctime => match string::ctime(long(0)) {
+                Ok(text) => Value::Str(text.into()),
+                Err(message) => return Err(RuntimeError::new(message, place)),
+            },
+            Intrinsic::TzOffset => Value::Long(self.host.time_zone().0),
+            Intrinsic::TzName => Value::Str(self.host.time_zone().1),
+            Intrinsic::Tokenize => {
+                self.host.kept().pieces = text(0).to_vec();
+                self.next_piece(text(1))
+            }
+            Intrinsic::TokenizeNext => self.next_piece(text(0)),
+            Intrinsic::Random => Value::Long(self.host.random()),
+            Intrinsic::Cycles => Value::Long(self.host.cycles()),
+            Intrinsic::Speculate => {
+                self.host.kept().speculate(long(0), text(1));
+                return Ok(None);
+            }
+            Intrinsic::Commit => {
+                let text = self.host.kept().take(long(0));
+                self.host.sink().print(&text);
+                return Ok(None);
+            }
+            Intrinsic::Discard => {
+                self.host.kept().take(long(0));
+                return Ok(None);
+            }
+            Intrinsic::System => {
+                self.host.system(text(0));
+                return Ok(None);
+            }
             Intrinsic::Log => {
                 self.host.sink().print(&[text(0), b"\n"].concat());
                 return Ok(None);
@@ -50,11 +91,21 @@ impl Evaluator<'_> {
                 self.host.warn(text(0));
                 return Ok(None);
             }
+            Intrinsic::Leave => panic!("this is a bug: leave is the end of a block (lower)"),
             Intrinsic::Exit => {
                 self.host.exit();
                 return Ok(None);
             }
         }))
+    }
+
+    /// Takes the next piece from the text of `tokenize`.
+    fn next_piece(&mut self, separators: &[u8]) -> Value {
+        let kept = self.host.kept();
+        let (piece, rest) = string::token(&kept.pieces, separators);
+        let (piece, rest) = (piece.to_vec(), rest.to_vec());
+        kept.pieces = rest;
+        Value::Str(piece)
     }
 
     /// At most `most` bytes of the text at an address, up to its NUL.

@@ -20,7 +20,7 @@ mod string;
 mod tests;
 
 pub use error::RuntimeError;
-pub use host::Host;
+pub use host::{Host, Kept};
 
 use tracer_common::ir::{Arg, Block, Dest, Domain, FuncId, Function, GlobalId, Inst};
 use tracer_common::ir::{LongOp, Module, PlaceId, StrOp, Term, Ty};

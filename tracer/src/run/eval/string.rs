@@ -14,6 +14,119 @@ pub(super) fn contains(text: &[u8], part: &[u8]) -> bool {
     part.is_empty() || text.windows(part.len()).any(|window| window == part)
 }
 
+/// Where the first occurrence begins, or -1.
+pub(super) fn position(text: &[u8], part: &[u8]) -> i64 {
+    let at = if part.is_empty() { Some(0) } else { text.windows(part.len()).position(|w| w == part) };
+    at.map_or(-1, |at| at as i64)
+}
+
+/// Every occurrence replaced, from left to right; what was put in is not looked at again.
+pub(super) fn replace(text: &[u8], part: &[u8], with: &[u8]) -> Vec<u8> {
+    if part.is_empty() {
+        return text.to_vec();
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, tail)) = rest.split_first() {
+        if let Some(tail) = rest.strip_prefix(part) {
+            out.extend_from_slice(with);
+            rest = tail;
+        } else {
+            out.push(*first);
+            rest = tail;
+        }
+    }
+    out
+}
+
+/// What cannot be printed as in C, in at most so many bytes. Text in quotation marks that does not fit ends in
+/// `"...`, for which there is always room. No escape is cut.
+pub(super) fn quote(text: &[u8], most: usize, marks: bool) -> Vec<u8> {
+    let most = if marks { most.max(br#"""..."#.len()) } else { most };
+    let mut out = Vec::new();
+    // Bytes of the longest part that leaves room for the dots.
+    let mut fitting = 0;
+    let mut cut = false;
+    for byte in text {
+        let escape = escaped(*byte);
+        if out.len() + escape.len() + if marks { 2 } else { 0 } > most {
+            cut = true;
+            break;
+        }
+        out.extend_from_slice(&escape);
+        if out.len() + br#"""..."#.len() <= most {
+            fitting = out.len();
+        }
+    }
+    match (marks, cut) {
+        (false, _) => out,
+        (true, false) => [b"\"", &out[..], b"\""].concat(),
+        (true, true) => [b"\"", &out[..fitting], b"\"..."].concat(),
+    }
+}
+
+fn escaped(byte: u8) -> Vec<u8> {
+    match byte {
+        0x07 => b"\\a".to_vec(),
+        0x08 => b"\\b".to_vec(),
+        b'\t' => b"\\t".to_vec(),
+        b'\n' => b"\\n".to_vec(),
+        0x0b => b"\\v".to_vec(),
+        0x0c => b"\\f".to_vec(),
+        b'\r' => b"\\r".to_vec(),
+        b'"' => b"\\\"".to_vec(),
+        b'\\' => b"\\\\".to_vec(),
+        0x20..0x7f => vec![byte],
+        _ => format!("\\{byte:03o}").into_bytes(),
+    }
+}
+
+/// The next piece of a text that separators take apart, and what is left of it; empty pieces are passed over.
+pub(super) fn token<'t>(mut text: &'t [u8], separators: &[u8]) -> (&'t [u8], &'t [u8]) {
+    while !text.is_empty() {
+        let end = text.iter().position(|byte| separators.contains(byte));
+        let (piece, rest) = match end {
+            Some(end) => (&text[..end], &text[end + 1..]),
+            None => (text, &text[text.len()..]),
+        };
+        if !piece.is_empty() {
+            return (piece, rest);
+        }
+        text = rest;
+    }
+    (text, text)
+}
+
+/// A moment as `asctime` of C writes it: `Tue Nov 14 22:13:20 2023`. `Err` with the words for what SystemTap does not
+/// convert: what a 32-bit `time_t` does not hold.
+pub(super) fn ctime(seconds: i64) -> Result<String, &'static str> {
+    if seconds > i64::from(i32::MAX) {
+        return Err("Time too far in the future to be converted");
+    }
+    if seconds < i64::from(i32::MIN) {
+        return Err("Time too far in the past to be converted");
+    }
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Days from 1 March of year 0, in eras of 400 years, so that leap days come last.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let of_month = day - (153 * month + 2) / 5 + 1;
+    let names = ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
+    let weekdays = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    Ok(format!(
+        "{} {} {of_month:2} {:02}:{:02}:{:02} {}",
+        weekdays[days.rem_euclid(7) as usize],
+        names[month as usize],
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        era * 400 + year + i64::from(month >= 10),
+    ))
+}
+
 /// The number that a string begins with, as the kernel's `simple_strtoll` reads it, which SystemTap calls: no blanks and
 /// no `+` before it, hexadecimal digits in any base that is large enough, base 0 goes by the prefix, and what does not
 /// fit wraps.
@@ -86,7 +199,65 @@ mod tests {
     }
 
     #[test]
+    fn moments() {
+        for (seconds, text) in [
+            (0, "Thu Jan  1 00:00:00 1970"),
+            (1_700_000_000, "Tue Nov 14 22:13:20 2023"),
+            (-1, "Wed Dec 31 23:59:59 1969"),
+            (951_782_400, "Tue Feb 29 00:00:00 2000"),
+            (2_147_483_647, "Tue Jan 19 03:14:07 2038"),
+            (-2_147_483_648, "Fri Dec 13 20:45:52 1901"),
+        ] {
+            assert_eq!(ctime(seconds).as_deref(), Ok(text));
+        }
+        assert_eq!(ctime(2_147_483_648), Err("Time too far in the future to be converted"));
+        assert_eq!(ctime(i64::MIN), Err("Time too far in the past to be converted"));
+    }
+
+    #[test]
+    fn quoted_texts_that_do_not_fit_end_in_dots() {
+        // As SystemTap 5.6 printed them.
+        for (text, most, marks, quoted) in [
+            ("abcdefgh", 4, true, r#"""..."#),
+            ("abcdefgh", 9, true, r#""abcd"..."#),
+            ("abcdefgh", 10, true, r#""abcdefgh""#),
+            ("ab\ncd\n", 8, true, r#""ab"..."#),
+            ("ab\ncd\n", 9, true, r#""ab\n"..."#),
+            ("ab\ncd\n", 10, true, r#""ab\ncd\n""#),
+            ("abc\x01\x02\x03", 11, true, r#""abc"..."#),
+            ("abc\x01\x02\x03", 12, true, r#""abc\001"..."#),
+            ("abc\x01\x02\x03", 10, false, r"abc\001"),
+            ("abc\x01\x02\x03", 11, false, r"abc\001\002"),
+            ("abc\"\\'?\x07\x08\x0b\x0c\r\t", 99, true, r#""abc\"\\'?\a\b\v\f\r\t""#),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&quote(text.as_bytes(), most, marks)), quoted);
+        }
+        assert_eq!(quote(b"\xff", 10, false), br"\377");
+    }
+
+    #[test]
+    fn pieces_of_texts() {
+        let pieces = |text: &'static str, separators: &str| {
+            let mut rest = text.as_bytes();
+            std::iter::from_fn(move || {
+                let (piece, after) = token(rest, separators.as_bytes());
+                rest = after;
+                (!piece.is_empty()).then(|| String::from_utf8_lossy(piece).into_owned())
+            })
+            .collect::<Vec<String>>()
+        };
+        assert_eq!(pieces("a b  c", " "), ["a", "b", "c"]);
+        assert_eq!(pieces("one,two;three", ",;"), ["one", "two", "three"]);
+        assert_eq!(pieces("   ", " "), [""; 0]);
+        assert_eq!(pieces("x", ""), ["x"]);
+    }
+
+    #[test]
     fn parts_of_strings() {
+        assert_eq!(replace(b"hello world hello", b"hello", b"J"), b"J world J");
+        assert_eq!(replace(b"aaa", b"a", b"aa"), b"aaaaaa");
+        assert_eq!(replace(b"abc", b"", b"x"), b"abc");
+        assert_eq!((position(b"hello", b"l"), position(b"", b"x"), position(b"x", b"")), (2, -1, 0));
         assert_eq!(substr(b"hello", 1, 3), b"ell");
         assert_eq!(substr(b"hello", 4, 9), b"o");
         assert_eq!(substr(b"hello", 5, 1), b"");

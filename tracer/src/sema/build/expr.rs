@@ -161,19 +161,7 @@ impl Builder<'_, '_> {
             ast::ExprKind::Index { base: ast::Indexable::Array(array), keys } => {
                 self.index(array, keys, span, want)
             }
-            ast::ExprKind::Index { base: ast::Indexable::Hist(hist), keys } => {
-                let Some((op, element)) = self.hist(hist) else { return zero(span) };
-                match keys.as_slice() {
-                    [ast::Subscript::Value(index)] => {
-                        let index = Box::new(self.long(index));
-                        long(ExprKind::Bucket { hist: op, element, index })
-                    }
-                    _ => {
-                        self.error(Diagnostic::error(Code::Arity, span, "a histogram has one index"));
-                        zero(span)
-                    }
-                }
-            }
+            ast::ExprKind::Index { base: ast::Indexable::Hist(hist), keys } => self.bucket(hist, keys, span),
             ast::ExprKind::In { keys, base: ast::Indexable::Array(array) } => {
                 let Some(global) = self.array(array) else { return zero(span) };
                 if !self.learn_arity(global, keys.len(), span) {
@@ -183,8 +171,10 @@ impl Builder<'_, '_> {
                 let keys = self.subscripts(global, keys);
                 long(ExprKind::Contains { global, keys })
             }
-            ast::ExprKind::In { base: ast::Indexable::Hist(_), .. } => {
-                self.unsupported(span, "in on a histogram")
+            // A bucket is in a histogram when something is in the bucket.
+            ast::ExprKind::In { keys, base: ast::Indexable::Hist(hist) } => {
+                let (left, right) = (Box::new(self.bucket(hist, keys, span)), Box::new(zero(span)));
+                long(ExprKind::Compare { op: CmpOp::Ne, left, right })
             }
             ast::ExprKind::Unary { op, operand } => {
                 let inner = self.long(operand);
@@ -488,6 +478,17 @@ impl Builder<'_, '_> {
             }
         }
         Expr { ty: found, ..value }
+    }
+
+    /// `@hist_log(x)[n]`
+    fn bucket(&mut self, hist: &ast::Hist, keys: &[ast::Subscript], span: Span) -> Expr {
+        let Some((op, element)) = self.hist(hist) else { return zero(span) };
+        let [ast::Subscript::Value(index)] = keys else {
+            self.error(Diagnostic::error(Code::Arity, span, "a histogram has one index"));
+            return zero(span);
+        };
+        let index = Box::new(self.long(index));
+        Expr { kind: ExprKind::Bucket { hist: op, element, index }, ty: Ty::Long, span }
     }
 
     fn intrinsic(&mut self, intrinsic: Intrinsic, args: &[ast::Expr], name: Span, span: Span) -> Expr {
