@@ -327,9 +327,7 @@ impl<'p> Body<'_, 'p> {
             ExprKind::Local(local) => {
                 if let Some(definition) = self.late_definition(*local) {
                     if self.is_kernel() {
-                        let name = self.declared(*local).name.clone();
-                        self.unsupported(expr.span, &format!("using {name}, whose value is made by a function that eBPF does not have, other than for printing"));
-                        return StrOp::Lit(self.lower.module.string(b""));
+                        return self.late_local_now(*local, definition);
                     }
                     return self.string(definition);
                 }
@@ -406,8 +404,7 @@ impl<'p> Body<'_, 'p> {
             ExprKind::Fact(fact) => self.push(Inst::SiteText { dest, fact: *fact }),
             ExprKind::Print { format, args, to_string: true } => {
                 if self.is_kernel() {
-                    return self
-                        .unsupported(expr.span, "using the text of sprintf() other than for printing");
+                    return self.kernel_text(expr, format, args, dest);
                 }
                 let args = self.args(args);
                 let format = self.lower.module.format(format.clone());

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use tracer_common::intrinsic::{Domains, Effect};
-use tracer_common::ir::{Arg, ContextKind, Dest, Domain, LongOp, Ty as IrTy};
+use tracer_common::ir::{Arg, ContextKind, Dest, Domain, LongOp, StrOp, Ty as IrTy};
 
 use crate::diagnostics::{Code, Diagnostic};
 use crate::lower::Abilities;
@@ -342,6 +342,32 @@ impl<'p> Body<'_, 'p> {
         let mut captured = Vec::new();
         self.frontier(value, &mut captured);
         self.late_locals.insert(local, LateLocal { value, captured });
+    }
+
+    /// The value of a late local that the handler itself needs, from what was captured where it was assigned.
+    pub(super) fn late_local_now(&mut self, local: LocalId, definition: &'p Expr) -> StrOp {
+        if !matches!(definition.kind, ExprKind::Print { to_string: true, .. } | ExprKind::Concat(..)) {
+            let name = self.declared(local).name.clone();
+            self.unsupported(
+                definition.span,
+                &format!("using {name}, whose value is made by a function that eBPF does not have, other than for printing"),
+            );
+            return StrOp::Lit(self.lower.module.string(b""));
+        }
+        let captured = self.late_locals[&local].captured.clone();
+        let before = self.leaves.clone();
+        for (leaf, value) in captured {
+            let value = match value {
+                Captured::Value(Arg::Long(LongOp::Var(var)), _) => Dest::Long(var),
+                Captured::Value(Arg::Str(StrOp::Var(var)), _) => Dest::Str(var),
+                // Constants are what they were.
+                Captured::Value(..) | Captured::List(_) | Captured::Parts(_) => continue,
+            };
+            self.leaves.insert(leaf, Leaf::Value(value));
+        }
+        let text = self.string(definition);
+        self.leaves = before;
+        text
     }
 
     /// The definition of a late local, for continuations.

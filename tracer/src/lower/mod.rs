@@ -21,6 +21,7 @@ mod expr;
 mod late;
 mod place;
 mod stmt;
+mod text;
 mod usage;
 mod walk;
 

@@ -5,7 +5,8 @@
 //! that the next instruction uses again.
 //!
 //! Rooms, in reading order: this file (the selector's tools, terminators), `entry` (what every program does first and
-//! last), `scalar`, `memory`, `string`, `compare`, `array`, `statistic`, `variance`, `record` (what is sent, errors included),
+//! last), `scalar`, `memory`, `string`, `compare`,
+//! `number` (as text), `array`, `statistic`, `variance`, `record` (what is sent, errors included),
 //! `diagnostic` (what programs tell about themselves).
 
 mod array;
@@ -13,6 +14,7 @@ mod compare;
 mod diagnostic;
 mod entry;
 mod memory;
+mod number;
 mod record;
 mod scalar;
 mod statistic;
@@ -304,7 +306,7 @@ impl Selector<'_, '_> {
                 Ok(())
             }
             Inst::Stat { dest, op, global, keys } => self.stat(*dest, *op, *global, keys),
-            Inst::Format { .. } => self.unsupported("sprintf() other than for printing"),
+            Inst::Format { dest, format, args } => self.format_number(*dest, *format, args),
             Inst::Caught { dest } => {
                 self.caught_text(*dest);
                 Ok(())
