@@ -71,6 +71,8 @@ pub enum AttachPoint {
         offset: u64,
         /// File offset of the semaphore that must be raised while attached.
         semaphore: Option<u64>,
+        /// The only process that is meant, if not all that run the file.
+        pid: Option<u32>,
     },
     /// A kernel function, or an instruction in it.
     Kernel {

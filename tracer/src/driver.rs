@@ -164,7 +164,12 @@ impl Driver<'_> {
         let args = &self.session.args;
         let library = &mut self.library;
         let globals = library.add(arguments::FILE.to_owned(), arguments::tapset(args).into());
-        let families = families::all(&SystemWorld);
+        let subject = match &self.session.target {
+            session::Target::None => None,
+            session::Target::Command(command) => command.split_whitespace().next().map(str::to_owned),
+            session::Target::Process(pid) => Some(format!("/proc/{pid}/exe")),
+        };
+        let families = families::all(&SystemWorld, subject);
         let input = sema::Input {
             library,
             families: &families.families,

@@ -63,10 +63,13 @@ impl Display for AttachPoint {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             AttachPoint::Session => f.write_str("session"),
-            AttachPoint::User { path, offset, semaphore } => {
+            AttachPoint::User { path, offset, semaphore, pid } => {
                 write!(f, "user {} {offset}", Quoted(path.as_bytes()))?;
-                match semaphore {
-                    Some(semaphore) => write!(f, " semaphore {semaphore}"),
+                if let Some(semaphore) = semaphore {
+                    write!(f, " semaphore {semaphore}")?;
+                }
+                match pid {
+                    Some(pid) => write!(f, " pid {pid}"),
                     None => Ok(()),
                 }
             }
@@ -202,7 +205,8 @@ fn attach(reader: &mut Reader<'_>) -> Result<AttachPoint> {
             let path = reader.string()?;
             let offset = reader.number()?;
             let semaphore = if reader.eat("semaphore")? { Some(reader.number()?) } else { None };
-            AttachPoint::User { path, offset, semaphore }
+            let pid = if reader.eat("pid")? { Some(reader.number()?) } else { None };
+            AttachPoint::User { path, offset, semaphore, pid }
         }
         "kernel" => AttachPoint::Kernel { symbol: reader.name()?, offset: reader.number()? },
         "tracepoint" => AttachPoint::Tracepoint { name: reader.name()? },
@@ -239,8 +243,8 @@ mod tests {
             let path = "/usr/bin/odd \"name\"\n".into();
             let attach = match number % 6 {
                 0 => AttachPoint::Session,
-                1 => AttachPoint::User { path, offset: u64::MAX, semaphore: Some(8) },
-                2 => AttachPoint::User { path, offset: 4096 + u64::from(number), semaphore: None },
+                1 => AttachPoint::User { path, offset: u64::MAX, semaphore: Some(8), pid: Some(7) },
+                2 => AttachPoint::User { path, offset: 4096 + u64::from(number), semaphore: None, pid: None },
                 3 => AttachPoint::Kernel { symbol: "vfs_read.cold".into(), offset: 5 },
                 4 => AttachPoint::Tracepoint { name: "sched_switch".into() },
                 _ => AttachPoint::Profile { frequency: 997 },

@@ -1,11 +1,11 @@
 //! ELF files: symbols, sections, where an address lies in the file.
 //!
-//! **Not here:** what debug sections mean (`dwarf`), notes of marks (`sdt`).
+//! **Not here:** what debug sections mean (`dwarf`), notes of marks (`sdt`), libraries and calls of them (`dynamic`).
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
+use object::{Object, ObjectKind, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
 
 use crate::world::{FileBytes, World};
 
@@ -38,13 +38,37 @@ pub struct Symbol {
     pub size: u64,
 }
 
+/// How much smaller compression makes a section at the most: deflate's bound, which zstd's differs little from.
+const RATIO: u64 = 1032;
+/// Bytes of a section.
+const LARGEST: u64 = 16 << 30;
+
 /// An opened file.
 pub struct ElfFile {
     /// Where it is.
     pub path: PathBuf,
     bytes: FileBytes,
-    /// Address as linked, size in the file, offset in the file, of each loaded segment.
-    segments: Vec<(u64, u64, u64)>,
+    kind: ObjectKind,
+    segments: Vec<Segment>,
+}
+
+/// A part that is loaded.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    /// As linked.
+    address: u64,
+    /// In the file.
+    size: u64,
+    /// In the file.
+    offset: u64,
+    is_code: bool,
+}
+
+impl Segment {
+    fn offset_of(&self, address: u64) -> Option<u64> {
+        let within = address.checked_sub(self.address)?;
+        if within < self.size { self.offset.checked_add(within) } else { None }
+    }
 }
 
 impl ElfFile {
@@ -52,19 +76,22 @@ impl ElfFile {
     pub fn open(world: &dyn World, path: &Path) -> Result<ElfFile, ElfError> {
         let bytes = world.map_file(path).map_err(|error| ElfError::Io(path.to_owned(), error))?;
         let malformed = |why: String| ElfError::Malformed(path.to_owned(), why);
-        let segments = {
+        let (kind, segments) = {
             let file = object::File::parse(&*bytes).map_err(|error| malformed(error.to_string()))?;
             if file.architecture() != object::Architecture::X86_64 {
                 return Err(malformed(format!("it is for {:?}, not for x86-64", file.architecture())));
             }
-            file.segments()
+            let segments = file
+                .segments()
                 .map(|segment| {
                     let (offset, size) = segment.file_range();
-                    (segment.address(), size, offset)
+                    let executable = segment.permissions().executable();
+                    Segment { address: segment.address(), size, offset, is_code: executable }
                 })
-                .collect()
+                .collect();
+            (file.kind(), segments)
         };
-        Ok(ElfFile { path: path.to_owned(), bytes, segments })
+        Ok(ElfFile { path: path.to_owned(), bytes, kind, segments })
     }
 
     fn parsed(&self) -> Option<object::File<'_>> {
@@ -73,17 +100,20 @@ impl ElfFile {
 
     /// The offset in the file of an address as linked.
     pub fn file_offset(&self, address: u64) -> Option<u64> {
-        self.segments.iter().find_map(|(start, size, offset)| {
-            let within = address.checked_sub(*start)?;
-            (within < *size).then_some(offset + within)
-        })
+        self.segments.iter().find_map(|segment| segment.offset_of(address))
     }
 
     /// The bytes of a section, decompressed; empty when there is none.
     pub fn section(&self, name: &str) -> Vec<u8> {
         let Some(file) = self.parsed() else { return Vec::new() };
         let Some(section) = file.section_by_name(name) else { return Vec::new() };
-        section.uncompressed_data().map(std::borrow::Cow::into_owned).unwrap_or_default()
+        // A damaged header must not make us ask for more memory than any file needs.
+        let Ok(compressed) = section.compressed_data() else { return Vec::new() };
+        let most = (compressed.data.len() as u64).saturating_mul(RATIO).min(LARGEST);
+        if compressed.format != object::CompressionFormat::None && compressed.uncompressed_size > most {
+            return Vec::new();
+        }
+        compressed.decompress().map(std::borrow::Cow::into_owned).unwrap_or_default()
     }
 
     /// The address of a section; `None` when there is none.
@@ -114,27 +144,114 @@ impl ElfFile {
         Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// The name in `.gnu_debuglink`.
-    pub fn debug_link(&self) -> Option<String> {
+    /// The name and checksum in `.gnu_debuglink`.
+    pub fn debug_link(&self) -> Option<(String, u32)> {
         let file = self.parsed()?;
-        let (name, _) = file.gnu_debuglink().ok()??;
-        Some(String::from_utf8_lossy(name).into_owned())
+        let (name, checksum) = file.gnu_debuglink().ok()??;
+        Some((String::from_utf8_lossy(name).into_owned(), checksum))
+    }
+
+    /// Whether it is loaded at another address than it was linked at: a library or a position-independent program.
+    pub fn is_moved(&self) -> bool {
+        !matches!(self.kind, ObjectKind::Executable)
+    }
+
+    /// The address of the program's first instruction.
+    pub fn entry(&self) -> Option<u64> {
+        Some(self.parsed()?.entry()).filter(|address| *address != 0 && self.code_offset(*address).is_some())
+    }
+
+    /// The offset in the file of an address as linked, if code is there.
+    pub fn code_offset(&self, address: u64) -> Option<u64> {
+        self.segments.iter().filter(|segment| segment.is_code).find_map(|segment| segment.offset_of(address))
+    }
+
+    /// The address as linked of an offset in the file where code is.
+    pub fn linked(&self, offset: u64) -> Option<u64> {
+        self.segments.iter().filter(|segment| segment.is_code).find_map(|segment| {
+            let within = offset.checked_sub(segment.offset)?;
+            (within < segment.size).then(|| segment.address.checked_add(within))?
+        })
+    }
+
+    /// Bytes at an address as linked.
+    pub(super) fn bytes_at(&self, address: u64, count: usize) -> Option<&[u8]> {
+        let offset = usize::try_from(self.file_offset(address)?).ok()?;
+        self.bytes.get(offset..offset.checked_add(count)?)
+    }
+
+    /// The call instruction that returns to an address, and the address that it calls: only calls of fixed addresses.
+    pub fn call_before(&self, back: u64) -> Option<(u64, u64)> {
+        const CALL: u8 = 0xe8;
+        let at = back.checked_sub(5)?;
+        let [CALL, a, b, c, d] = *self.bytes_at(at, 5)? else { return None };
+        let distance = i64::from(i32::from_le_bytes([a, b, c, d]));
+        self.code_offset(at)?;
+        Some((at, back.wrapping_add_signed(distance)))
+    }
+
+    /// Whether the file's bytes have this checksum: that of `.gnu_debuglink`.
+    pub fn has_checksum(&self, wanted: u32) -> bool {
+        super::checksum::crc32(&self.bytes) == wanted
     }
 
     /// Where the debug information of this file may be, in the order of looking.
-    pub fn debug_paths(&self) -> Vec<PathBuf> {
-        let mut paths = vec![self.path.clone()];
+    pub fn debug_places(&self) -> Vec<DebugPlace> {
+        let mut places = vec![DebugPlace { path: self.path.clone(), proof: Proof::Itself }];
         if let Some(id) = self.build_id()
             && id.len() > 2
         {
-            paths.push(PathBuf::from(format!("/usr/lib/debug/.build-id/{}/{}.debug", &id[..2], &id[2..])));
+            places.push(DebugPlace {
+                path: PathBuf::from(format!("/usr/lib/debug/.build-id/{}/{}.debug", &id[..2], &id[2..])),
+                proof: Proof::BuildId(id),
+            });
         }
-        if let (Some(link), Some(dir)) = (self.debug_link(), self.path.parent()) {
-            paths.push(dir.join(&link));
-            paths.push(dir.join(".debug").join(&link));
+        if let (Some((link, checksum)), Some(dir)) = (self.debug_link(), self.path.parent()) {
             let below = dir.strip_prefix("/").unwrap_or(dir);
-            paths.push(Path::new("/usr/lib/debug").join(below).join(&link));
+            let folders = [dir.to_owned(), dir.join(".debug"), Path::new("/usr/lib/debug").join(below)];
+            for folder in folders {
+                let path = folder.join(&link);
+                if path != self.path {
+                    places.push(DebugPlace { path, proof: Proof::Checksum(checksum) });
+                }
+            }
         }
-        paths
+        places
+    }
+}
+
+/// A file that may have the debug information of another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DebugPlace {
+    /// Where.
+    pub path: PathBuf,
+    proof: Proof,
+}
+
+/// What shows that a file belongs to another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Proof {
+    Itself,
+    BuildId(String),
+    Checksum(u32),
+}
+
+impl DebugPlace {
+    /// Why the file that was found there is not the right one; `None` when it is.
+    pub fn refuses(&self, code: &ElfFile, debug: &ElfFile) -> Option<String> {
+        match &self.proof {
+            Proof::Itself => None,
+            Proof::BuildId(id) => match debug.build_id() {
+                Some(other) if other != *id => Some(format!("its build-id is {other}, not {id}")),
+                _ => None,
+            },
+            // Equal build-ids say as much as an equal checksum, and faster.
+            Proof::Checksum(wanted) => match (code.build_id(), debug.build_id()) {
+                (Some(mine), Some(other)) if mine == other => None,
+                (Some(mine), Some(other)) => Some(format!("its build-id is {other}, not {mine}")),
+                _ if debug.has_checksum(*wanted) => None,
+                _ => Some("its checksum is not that of .gnu_debuglink".to_owned()),
+            },
+        }
     }
 }

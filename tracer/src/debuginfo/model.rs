@@ -136,6 +136,27 @@ pub enum LocOp {
     Swap,
     /// Drops the top.
     Drop,
+    /// Cuts the top to so many bytes and extends it again, with its sign or with zeros.
+    Extend(u8, bool),
+    /// Pops two signed numbers, pushes 1 when the second stands in this relation to the top, else 0.
+    Compare(Relation),
+}
+
+/// How two numbers compare.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Relation {
+    /// `==`
+    Equal,
+    /// `!=`
+    Unequal,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
 }
 
 /// Where a value is.
@@ -147,4 +168,6 @@ pub enum Location {
     Register(u8),
     /// Nowhere: it is the value that the steps leave.
     Value(Vec<LocOp>),
+    /// In parts: where each is, unless it was dropped, and its bytes.
+    Pieces(Vec<(Option<Location>, u64)>),
 }

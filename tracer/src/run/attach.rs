@@ -61,18 +61,22 @@ fn user_multi(
     is_return: bool,
     pid: Option<u32>,
 ) -> Result<Vec<Link>, RunError> {
-    let mut files: BTreeMap<&str, UserPlaces> = BTreeMap::new();
+    let mut files: BTreeMap<(&str, Option<u32>), UserPlaces> = BTreeMap::new();
     for number in &program.sites {
-        let AttachPoint::User { path, offset, semaphore } = &sites[*number as usize].attach else { continue };
-        let places =
-            files.entry(path).or_insert_with(|| UserPlaces { path: path.clone(), ..UserPlaces::default() });
+        let AttachPoint::User { path, offset, semaphore, pid: only } = &sites[*number as usize].attach else {
+            continue;
+        };
+        // A probe of one process in a session about another never fires: its link keeps its own process.
+        let places = files
+            .entry((path, only.or(pid)))
+            .or_insert_with(|| UserPlaces { path: path.clone(), ..UserPlaces::default() });
         places.offsets.push(*offset);
         places.semaphores.push(semaphore.unwrap_or(0));
         places.cookies.push(u64::from(*number));
     }
     files
-        .into_values()
-        .map(|mut places| {
+        .into_iter()
+        .map(|((_, pid), mut places)| {
             if places.semaphores.iter().all(|s| *s == 0) {
                 places.semaphores.clear();
             }
@@ -121,7 +125,11 @@ fn single(
         }
     };
     match &site.attach {
-        AttachPoint::User { path, offset, semaphore } => {
+        AttachPoint::User { pid: Some(_), .. } => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "probes of one process need a kernel with uprobe_multi links (6.6); -x PID works on any",
+        )),
+        AttachPoint::User { path, offset, semaphore, pid: None } => {
             // A perf event's process is one thread: only a multi link can be limited to a whole process.
             Ok(vec![event(perf_event::uprobe(path, *offset, semaphore.unwrap_or(0), is_return, None)?)?])
         }

@@ -78,6 +78,8 @@ const FIXTURES: &[Fixture] = &[
         flags: &["-g", "-O2", "-fno-inline", "-fno-optimize-sibling-calls"],
         stripped: false,
     },
+    Fixture { name: "places_o0", source: Source::File("places.c"), flags: &["-g", "-O0"], stripped: false },
+    Fixture { name: "places_o2", source: Source::File("places.c"), flags: &["-g", "-O2"], stripped: false },
 ];
 
 /// Flags of all programs.

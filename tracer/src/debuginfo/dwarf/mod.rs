@@ -1,21 +1,29 @@
-//! DWARF: functions, parameters, types, locations.
+//! DWARF: functions, parameters, types, locations, lines.
 //!
-//! Units are indexed once, in parallel; types and locations are read when asked for.
+//! Units are indexed once, in parallel; types, scopes, lines and locations are read when asked for.
 //!
-//! Rooms, in reading order: this file (units, functions, variables), `types`, `location`.
+//! Rooms, in reading order: this file (units, names, references), `function` (the index), `line` (line tables), `scope`
+//! (what is visible at an address), `types`, `location`, `expression`, `frame`.
 
+mod expression;
+mod frame;
+mod function;
+mod line;
 mod location;
+mod scope;
 mod types;
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use gimli::{AttributeValue, EndianArcSlice, LittleEndian, Reader, UnitOffset};
 
 use crate::debuginfo::elf::ElfFile;
 use crate::debuginfo::model::{Absence, Location, TypeId};
 
+pub use function::Function;
+pub use line::Line;
+pub use scope::{Inlined, Instance};
 pub use types::DwarfTypes;
 
 pub(crate) type Slice = EndianArcSlice<LittleEndian>;
@@ -23,32 +31,29 @@ pub(crate) type Dwarf = gimli::Dwarf<Slice>;
 pub(crate) type Unit = gimli::Unit<Slice>;
 pub(crate) type Entry<'u> = gimli::DebuggingInformationEntry<Slice>;
 
-/// Addresses and lines of a unit, sorted.
-type Rows = Arc<Vec<(u64, u64)>>;
-
-/// A function with code of its own.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Function {
-    /// Its name in the source.
-    pub name: String,
-    /// Its first instruction, as linked.
-    pub low: u64,
-    /// One past its last.
-    pub high: u64,
-    unit: usize,
-    offset: usize,
+/// What a variable is to its function.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Role {
+    /// A parameter.
+    Parameter,
+    /// A local, static ones too.
+    Local,
+    /// A variable of the whole file.
+    Global,
 }
 
-/// A parameter or local.
+/// A parameter, local or global.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Variable {
     /// Its name.
     pub name: String,
+    /// What it is.
+    pub role: Role,
     /// Its type.
     pub ty: TypeId,
     /// Where it is at the address that was asked about.
     pub location: Result<Location, Absence>,
-    /// Whether its location is one expression for the whole function: unoptimised code.
+    /// Whether its location is one expression for the whole function, relative to its frame.
     pub fixed: bool,
 }
 
@@ -57,9 +62,19 @@ pub struct DebugInfo {
     dwarf: Dwarf,
     units: Vec<Unit>,
     functions: Vec<Function>,
-    frames: location::Frames,
-    lines: Mutex<HashMap<usize, Rows>>,
+    /// Names of functions of which inlined copies may exist.
+    inlinable: Vec<String>,
+    /// Ranges of code and the function they belong to, sorted.
+    by_address: Vec<(u64, u64, usize)>,
+    inlined: OnceLock<Vec<Inlined>>,
+    globals: OnceLock<HashMap<String, Vec<(usize, usize)>>>,
+    type_names: OnceLock<HashMap<String, Vec<TypeId>>>,
+    frames: frame::Frames,
+    lines: Mutex<HashMap<usize, Arc<line::Table>>>,
 }
+
+/// Links from entry to entry (origins, specifications) longer than this are broken.
+const CHAIN: usize = 8;
 
 impl DebugInfo {
     /// Reads and indexes; `None` when the file has no debug information. Broken units are left out.
@@ -82,86 +97,54 @@ impl DebugInfo {
             dwarf,
             units,
             functions: Vec::new(),
-            frames: location::Frames::load(code),
+            inlinable: Vec::new(),
+            by_address: Vec::new(),
+            inlined: OnceLock::new(),
+            globals: OnceLock::new(),
+            type_names: OnceLock::new(),
+            frames: frame::Frames::load(code, file),
             lines: Mutex::default(),
         };
-        info.functions = info.index();
+        info.index();
         Some(info)
     }
 
-    fn index(&self) -> Vec<Function> {
+    /// Runs something for every unit, in parallel; the results in the order of the units.
+    fn for_units<T: Send>(&self, work: impl Fn(usize) -> Vec<T> + Sync) -> Vec<T> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(self.units.len());
-        let share = self.units.len().div_ceil(threads);
-        let mut all: Vec<Function> = std::thread::scope(|scope| {
+        let share = self.units.len().div_ceil(threads.max(1));
+        let work = &work;
+        std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads)
                 .map(|n| {
-                    scope.spawn(move || {
-                        let range = n * share..((n + 1) * share).min(self.units.len());
-                        range.flat_map(|unit| self.index_unit(unit)).collect::<Vec<_>>()
-                    })
+                    let range = (n * share).min(self.units.len())..((n + 1) * share).min(self.units.len());
+                    scope.spawn(move || range.flat_map(work).collect::<Vec<T>>())
                 })
                 .collect();
             workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
-        });
-        all.sort_by(|a, b| (&a.name, a.low).cmp(&(&b.name, b.low)));
-        all.dedup_by(|a, b| a.name == b.name && a.low == b.low);
-        all
-    }
-
-    fn index_unit(&self, number: usize) -> Vec<Function> {
-        let unit = &self.units[number];
-        let mut found = Vec::new();
-        let mut cursor = unit.entries();
-        // Into namespaces and classes, but not into functions.
-        let mut step = cursor.next_dfs();
-        while let Ok(Some(entry)) = step {
-            let tag = entry.tag();
-            if tag == gimli::DW_TAG_subprogram {
-                if let Some(function) = self.function_of(number, entry) {
-                    found.push(function);
-                }
-                step = cursor.next_sibling();
-                // The last sibling: go on with whatever follows.
-                if !matches!(step, Ok(Some(_))) {
-                    step = cursor.next_dfs();
-                }
-            } else {
-                step = cursor.next_dfs();
-            }
-        }
-        found
-    }
-
-    fn function_of(&self, number: usize, entry: &Entry<'_>) -> Option<Function> {
-        let unit = &self.units[number];
-        let low = match entry.attr_value(gimli::DW_AT_low_pc)? {
-            AttributeValue::Addr(low) => low,
-            value => self.dwarf.attr_address(unit, value).ok()??,
-        };
-        if low == 0 {
-            return None;
-        }
-        let high = match entry.attr_value(gimli::DW_AT_high_pc) {
-            Some(AttributeValue::Addr(high)) => high,
-            Some(value) => value.udata_value().and_then(|size| low.checked_add(size)).unwrap_or(low),
-            None => low,
-        };
-        let name = self.name_of(unit, entry, 0)?;
-        Some(Function { name, low, high, unit: number, offset: entry.offset().0 })
+        })
     }
 
     /// A name, its own or that of what it is an instance of.
-    pub(crate) fn name_of(&self, unit: &Unit, entry: &Entry<'_>, depth: usize) -> Option<String> {
-        if depth > 8 {
-            return None;
+    pub(crate) fn name_of(&self, unit: &Unit, entry: &Entry<'_>) -> Option<String> {
+        if let Some(name) = self.own_name(unit, entry) {
+            return Some(name);
         }
-        if let Some(value) = entry.attr_value(gimli::DW_AT_name) {
-            let text = self.dwarf.attr_string(unit, value).ok()?;
-            return Some(text.to_string_lossy().ok()?.into_owned());
+        let mut origin = self.origin(unit, entry)?;
+        for _ in 0..CHAIN {
+            let entry = origin.0.entry(origin.1).ok()?;
+            if let Some(name) = self.own_name(origin.0, &entry) {
+                return Some(name);
+            }
+            origin = self.origin(origin.0, &entry)?;
         }
-        let (origin_unit, origin) = self.origin(unit, entry)?;
-        let origin = origin_unit.entry(origin).ok()?;
-        self.name_of(origin_unit, &origin, depth + 1)
+        None
+    }
+
+    fn own_name(&self, unit: &Unit, entry: &Entry<'_>) -> Option<String> {
+        let value = entry.attr_value(gimli::DW_AT_name)?;
+        let text = self.dwarf.attr_string(unit, value).ok()?;
+        Some(text.to_string_lossy().ok()?.into_owned())
     }
 
     /// What an entry is an instance or a definition of.
@@ -172,6 +155,19 @@ impl DebugInfo {
         self.reference(unit, value)
     }
 
+    /// The last of a chain of origins: where an instance was declared first.
+    fn root_origin(&self, unit: &Unit, entry: &Entry<'_>) -> Option<(usize, UnitOffset)> {
+        let mut found = self.origin(unit, entry)?;
+        for _ in 0..CHAIN {
+            let Ok(next) = found.0.entry(found.1) else { break };
+            match self.origin(found.0, &next) {
+                Some(further) => found = further,
+                None => break,
+            }
+        }
+        Some((self.unit_index(found.0), found.1))
+    }
+
     pub(crate) fn reference<'s>(
         &'s self,
         unit: &'s Unit,
@@ -179,176 +175,50 @@ impl DebugInfo {
     ) -> Option<(&'s Unit, UnitOffset)> {
         match value {
             AttributeValue::UnitRef(offset) => Some((unit, offset)),
-            AttributeValue::DebugInfoRef(offset) => self.units.iter().find_map(|other| {
-                let header = other.header.debug_info_offset()?;
-                let within = offset.0.checked_sub(header.0)?;
+            AttributeValue::DebugInfoRef(offset) => {
+                // Units are in the order of the section.
+                let start = |unit: &Unit| unit.header.debug_info_offset().map_or(0, |offset| offset.0);
+                let after = self.units.partition_point(|other| start(other) <= offset.0);
+                let other = self.units.get(after.checked_sub(1)?)?;
+                let within = offset.0.checked_sub(start(other))?;
                 (within < other.header.length_including_self()).then_some((other, UnitOffset(within)))
-            }),
+            }
             _ => None,
         }
     }
 
     fn unit_index(&self, unit: &Unit) -> usize {
-        self.units.iter().position(|other| std::ptr::eq(other, unit)).unwrap_or(0)
-    }
-
-    /// All functions, sorted by name.
-    pub fn functions(&self) -> &[Function] {
-        &self.functions
-    }
-
-    /// Where a function was declared: file and line.
-    pub fn declared(&self, function: &Function) -> Option<(String, u64)> {
-        let unit = &self.units[function.unit];
-        let mut entry = unit.entry(UnitOffset(function.offset)).ok()?;
-        let mut owner = unit;
-        for _ in 0..8 {
-            if let Some(line) = entry.attr_value(gimli::DW_AT_decl_line).and_then(|v| v.udata_value()) {
-                let file = match entry.attr_value(gimli::DW_AT_decl_file) {
-                    Some(AttributeValue::FileIndex(file)) => file,
-                    Some(value) => value.udata_value()?,
-                    None => return None,
-                };
-                return Some((self.file_name(owner, file)?, line));
-            }
-            let (next, offset) = self.origin(owner, &entry)?;
-            entry = next.entry(offset).ok()?;
-            owner = next;
-        }
-        None
-    }
-
-    fn file_name(&self, unit: &Unit, index: u64) -> Option<String> {
-        let program = unit.line_program.as_ref()?;
-        let header = program.header();
-        let file = header.file(index)?;
-        let name = self.dwarf.attr_string(unit, file.path_name()).ok()?.to_string_lossy().ok()?.into_owned();
-        if name.starts_with('/') {
-            return Some(name);
-        }
-        let text = |value| -> Option<String> {
-            Some(self.dwarf.attr_string(unit, value).ok()?.to_string_lossy().ok()?.into_owned())
-        };
-        let directory = file.directory(header).and_then(text).unwrap_or_default();
-        let root =
-            unit.comp_dir.as_ref().and_then(|d| d.to_string_lossy().ok().map(std::borrow::Cow::into_owned));
-        let path = if directory.starts_with('/') {
-            Path::new(&directory).join(&name)
-        } else {
-            Path::new(&root.unwrap_or_default()).join(&directory).join(&name)
-        };
-        Some(path.display().to_string())
-    }
-
-    /// Parameters at an address of the function.
-    pub fn params(&self, function: &Function, at: u64) -> Vec<Variable> {
-        self.variables(function, at, gimli::DW_TAG_formal_parameter)
-    }
-
-    /// Locals of the function's outermost block at an address.
-    pub fn locals(&self, function: &Function, at: u64) -> Vec<Variable> {
-        self.variables(function, at, gimli::DW_TAG_variable)
-    }
-
-    fn variables(&self, function: &Function, at: u64, tag: gimli::DwTag) -> Vec<Variable> {
-        let unit = &self.units[function.unit];
-        let mut found = Vec::new();
-        let Ok(mut tree) = unit.entries_tree(Some(UnitOffset(function.offset))) else { return found };
-        let Ok(root) = tree.root() else { return found };
-        let frame_base = root.entry().attr_value(gimli::DW_AT_frame_base);
-        let mut children = root.children();
-        while let Ok(Some(child)) = children.next() {
-            let entry = child.entry();
-            if entry.tag() != tag {
-                continue;
-            }
-            let Some(name) = self.name_of(unit, entry, 0) else { continue };
-            let Some(ty) = self.type_of(unit, entry) else { continue };
-            let place = location::Place { info: self, unit, function, at, frame_base: frame_base.clone() };
-            let (location, fixed) = place.variable(entry);
-            found.push(Variable { name, ty, location, fixed });
-        }
-        found
+        let distance = (std::ptr::from_ref(unit) as usize).wrapping_sub(self.units.as_ptr() as usize);
+        let index = distance / size_of::<Unit>();
+        if index < self.units.len() { index } else { 0 }
     }
 
     /// The type of an entry, or of what it is an instance of.
     pub(crate) fn type_of(&self, unit: &Unit, entry: &Entry<'_>) -> Option<TypeId> {
-        let mut unit = unit;
         if let Some(value) = entry.attr_value(gimli::DW_AT_type) {
             let (owner, offset) = self.reference(unit, value)?;
             return Some(self.type_id(owner, offset));
         }
         let mut reference = self.origin(unit, entry);
-        for _ in 0..8 {
+        for _ in 0..CHAIN {
             let (owner, offset) = reference?;
             let entry = owner.entry(offset).ok()?;
             if let Some(value) = entry.attr_value(gimli::DW_AT_type) {
                 let (owner, offset) = self.reference(owner, value)?;
                 return Some(self.type_id(owner, offset));
             }
-            unit = owner;
-            reference = self.origin(unit, &entry);
+            reference = self.origin(owner, &entry);
         }
         None
     }
 
     pub(crate) fn type_id(&self, unit: &Unit, offset: UnitOffset) -> TypeId {
-        TypeId((self.unit_index(unit) as u64) << 40 | offset.0 as u64)
-    }
-
-    /// What a function returns; `None` for void.
-    pub fn result(&self, function: &Function) -> Option<TypeId> {
-        let unit = &self.units[function.unit];
-        let entry = unit.entry(UnitOffset(function.offset)).ok()?;
-        self.type_of(unit, &entry)
+        TypeId((self.unit_index(unit) as u64) << types::UNIT_SHIFT | offset.0 as u64)
     }
 
     /// The types.
     pub fn types(&self) -> DwarfTypes<'_> {
         DwarfTypes { info: self }
-    }
-
-    /// The address at which to probe a function's entry. Where variables have one location for the whole function (the
-    /// code is not optimised), that is after the prologue, which puts them there: the address of the function's second
-    /// line-table row, as SystemTap has it. Else location lists say where they are at the first instruction.
-    pub fn probe_address(&self, function: &Function) -> u64 {
-        let fixed = self.params(function, function.low).iter().any(|p| p.fixed)
-            || self
-                .locals(function, function.low)
-                .iter()
-                .any(|l| l.fixed && matches!(l.location, Ok(Location::Memory(_))));
-        if !fixed { function.low } else { self.after_prologue(function).unwrap_or(function.low) }
-    }
-
-    fn after_prologue(&self, function: &Function) -> Option<u64> {
-        let rows = self.rows(function.unit);
-        let first = rows.partition_point(|(address, _)| *address < function.low);
-        rows[first..]
-            .iter()
-            .map(|(address, _)| *address)
-            .find(|address| *address > function.low && *address < function.high)
-    }
-
-    /// Addresses and lines of a unit, sorted.
-    fn rows(&self, number: usize) -> Rows {
-        if let Some(rows) = self.lines.lock().ok().and_then(|lines| lines.get(&number).cloned()) {
-            return rows;
-        }
-        let mut found = Vec::new();
-        if let Some(program) = self.units[number].line_program.clone() {
-            let mut rows = program.rows();
-            while let Ok(Some((_, row))) = rows.next_row() {
-                if !row.end_sequence() {
-                    found.push((row.address(), row.line().map_or(0, std::num::NonZero::get)));
-                }
-            }
-        }
-        found.sort_unstable();
-        let found = Arc::new(found);
-        if let Ok(mut lines) = self.lines.lock() {
-            lines.insert(number, found.clone());
-        }
-        found
     }
 
     pub(crate) fn dwarf(&self) -> &Dwarf {
@@ -359,7 +229,7 @@ impl DebugInfo {
         &self.units
     }
 
-    pub(crate) fn frames(&self) -> &location::Frames {
+    pub(crate) fn frames(&self) -> &frame::Frames {
         &self.frames
     }
 }

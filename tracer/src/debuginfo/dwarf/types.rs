@@ -1,12 +1,34 @@
 //! DWARF types as the format-neutral model has them.
 
-use gimli::{AttributeValue, UnitOffset};
+use gimli::{AttributeValue, Operation, UnitOffset};
 
 use super::{DebugInfo, Entry, Unit};
 use crate::debuginfo::model::{Member, Shape, TypeId, Types};
 
 /// Chains of qualifiers and typedefs longer than this are broken.
 const CHAIN: usize = 64;
+/// Members of an aggregate, at the most.
+const MEMBERS: usize = 4096;
+
+/// A type's number: the unit, then how many dimensions of an array were taken off, then the entry's offset.
+pub(super) const UNIT_SHIFT: u32 = 40;
+const DIMENSION_SHIFT: u32 = 36;
+
+fn unit_of(ty: TypeId) -> usize {
+    (ty.0 >> UNIT_SHIFT) as usize
+}
+
+fn dimension_of(ty: TypeId) -> usize {
+    (ty.0 >> DIMENSION_SHIFT & 15) as usize
+}
+
+fn offset_of(ty: TypeId) -> UnitOffset {
+    UnitOffset((ty.0 & ((1 << DIMENSION_SHIFT) - 1)) as usize)
+}
+
+fn is_aggregate(tag: gimli::DwTag) -> bool {
+    matches!(tag, gimli::DW_TAG_structure_type | gimli::DW_TAG_union_type | gimli::DW_TAG_class_type)
+}
 
 /// The types of a file.
 #[derive(Clone, Copy)]
@@ -16,9 +38,20 @@ pub struct DwarfTypes<'d> {
 
 impl DwarfTypes<'_> {
     fn entry(&self, ty: TypeId) -> Option<(&Unit, Entry<'_>)> {
-        let unit = self.info.units().get((ty.0 >> 40) as usize)?;
-        let entry = unit.entry(UnitOffset((ty.0 & ((1 << 40) - 1)) as usize)).ok()?;
+        let unit = self.info.units().get(unit_of(ty))?;
+        let entry = unit.entry(offset_of(ty)).ok()?;
         Some((unit, entry))
+    }
+
+    /// The definition of an aggregate that is only declared where it is used.
+    fn complete(&self, ty: TypeId) -> TypeId {
+        let Some((unit, entry)) = self.entry(ty) else { return ty };
+        if entry.attr_value(gimli::DW_AT_declaration).is_none() {
+            return ty;
+        }
+        let Some(name) = self.info.name_of(unit, &entry) else { return ty };
+        let same = |other: &&TypeId| self.entry(**other).is_some_and(|(_, other)| is_aggregate(other.tag()));
+        self.info.types_named(&name).iter().find(same).copied().unwrap_or(ty)
     }
 
     fn inner(&self, unit: &Unit, entry: &Entry<'_>) -> Option<TypeId> {
@@ -41,6 +74,7 @@ impl DwarfTypes<'_> {
                 | gimli::DW_TAG_volatile_type
                 | gimli::DW_TAG_restrict_type
                 | gimli::DW_TAG_atomic_type => ty = self.inner(unit, &entry)?,
+                tag if is_aggregate(tag) => return Some(self.complete(ty)),
                 _ => return Some(ty),
             }
         }
@@ -49,12 +83,13 @@ impl DwarfTypes<'_> {
 
     fn name_within(&self, ty: TypeId, depth: usize) -> String {
         let Some((unit, entry)) = self.entry(ty).filter(|_| depth < CHAIN) else { return "void".into() };
-        let own = self.info.name_of(unit, &entry, 0).unwrap_or_default();
+        let own = self.info.name_of(unit, &entry).unwrap_or_default();
         let inner =
             || self.inner(unit, &entry).map_or("void".to_owned(), |to| self.name_within(to, depth + 1));
         match entry.tag() {
             gimli::DW_TAG_pointer_type => format!("{}*", inner()),
-            gimli::DW_TAG_reference_type | gimli::DW_TAG_rvalue_reference_type => format!("{}&", inner()),
+            gimli::DW_TAG_reference_type => format!("{}&", inner()),
+            gimli::DW_TAG_rvalue_reference_type => format!("{}&&", inner()),
             gimli::DW_TAG_structure_type => format!("struct {own}"),
             gimli::DW_TAG_union_type => format!("union {own}"),
             gimli::DW_TAG_class_type => format!("class {own}"),
@@ -97,10 +132,20 @@ impl Types for DwarfTypes<'_> {
             gimli::DW_TAG_pointer_type
             | gimli::DW_TAG_reference_type
             | gimli::DW_TAG_rvalue_reference_type => Shape::Pointer(self.inner(unit, &entry)),
-            gimli::DW_TAG_array_type => match self.inner(unit, &entry) {
-                Some(element) => Shape::Array(element, self.count(unit, &entry)),
-                None => Shape::Nothing,
-            },
+            gimli::DW_TAG_array_type => {
+                let ty = self.strip(ty).unwrap_or(ty);
+                let counts = self.counts(unit, &entry);
+                let dimension = dimension_of(ty);
+                let element = if dimension + 1 < counts.len() {
+                    Some(TypeId(ty.0 + (1 << DIMENSION_SHIFT)))
+                } else {
+                    self.inner(unit, &entry)
+                };
+                match element {
+                    Some(element) => Shape::Array(element, counts.get(dimension).copied().flatten()),
+                    None => Shape::Nothing,
+                }
+            }
             gimli::DW_TAG_structure_type | gimli::DW_TAG_union_type | gimli::DW_TAG_class_type => {
                 Shape::Aggregate
             }
@@ -109,25 +154,33 @@ impl Types for DwarfTypes<'_> {
     }
 
     fn size(&self, ty: TypeId) -> u64 {
-        match self.shape(ty) {
-            Shape::Pointer(_) => 8,
-            Shape::Array(element, count) => self.size(element).saturating_mul(count.unwrap_or(0)),
-            Shape::Nothing => 0,
-            Shape::Number { bytes, .. } | Shape::Float(bytes) => u64::from(bytes),
-            Shape::Aggregate => self
-                .strip(ty)
-                .and_then(|ty| self.entry(ty))
-                .and_then(|(_, entry)| Self::number(&entry, gimli::DW_AT_byte_size))
-                .unwrap_or(0),
+        let (mut ty, mut times) = (ty, 1u64);
+        for _ in 0..CHAIN {
+            let bytes = match self.shape(ty) {
+                Shape::Pointer(_) => 8,
+                Shape::Array(element, count) => {
+                    times = times.saturating_mul(count.unwrap_or(0));
+                    ty = element;
+                    continue;
+                }
+                Shape::Nothing => 0,
+                Shape::Number { bytes, .. } | Shape::Float(bytes) => u64::from(bytes),
+                Shape::Aggregate => self
+                    .strip(ty)
+                    .and_then(|ty| self.entry(ty))
+                    .and_then(|(_, entry)| Self::number(&entry, gimli::DW_AT_byte_size))
+                    .unwrap_or(0),
+            };
+            return times.saturating_mul(bytes);
         }
+        0
     }
 
     fn members(&self, ty: TypeId) -> Vec<Member> {
         let mut found = Vec::new();
         let Some(ty) = self.strip(ty) else { return found };
-        let Some(unit) = self.info.units().get((ty.0 >> 40) as usize) else { return found };
-        let offset = UnitOffset((ty.0 & ((1 << 40) - 1)) as usize);
-        let Ok(mut tree) = unit.entries_tree(Some(offset)) else { return found };
+        let Some(unit) = self.info.units().get(unit_of(ty)) else { return found };
+        let Ok(mut tree) = unit.entries_tree(Some(offset_of(ty))) else { return found };
         let Ok(root) = tree.root() else { return found };
         let mut children = root.children();
         while let Ok(Some(child)) = children.next() {
@@ -136,15 +189,23 @@ impl Types for DwarfTypes<'_> {
                 continue;
             }
             let Some(member_type) = self.inner(unit, entry) else { continue };
+            // A static member of a class has no place in the object.
+            let is_static = [gimli::DW_AT_external, gimli::DW_AT_declaration]
+                .iter()
+                .any(|at| entry.attr_value(*at).is_some());
+            if is_static || found.len() >= MEMBERS {
+                continue;
+            }
             let bits = Self::number(entry, gimli::DW_AT_bit_size).map(|n| n.min(64) as u8);
-            let bytes = Self::number(entry, gimli::DW_AT_data_member_location).unwrap_or(0);
+            // A virtual base's place depends on the object.
+            let Some(bytes) = Self::member_offset(unit, entry) else { continue };
             let bit_offset = match Self::number(entry, gimli::DW_AT_data_bit_offset) {
                 Some(offset) => offset,
                 None => bytes.saturating_mul(8).saturating_add(self.old_bit_offset(entry, member_type, bits)),
             };
             found.push(Member {
                 // A base class is searched like an anonymous member.
-                name: self.info.name_of(unit, entry, 0).unwrap_or_default(),
+                name: self.info.name_of(unit, entry).unwrap_or_default(),
                 ty: member_type,
                 bit_offset,
                 bits,
@@ -159,27 +220,49 @@ impl Types for DwarfTypes<'_> {
 }
 
 impl DwarfTypes<'_> {
+    fn member_offset(unit: &Unit, entry: &Entry<'_>) -> Option<u64> {
+        match entry.attr_value(gimli::DW_AT_data_member_location) {
+            None => Some(0),
+            // DWARF 2: an expression that adds to the object's address.
+            Some(AttributeValue::Exprloc(expression)) => {
+                let mut operations = expression.operations(unit.encoding());
+                let Ok(Some(Operation::PlusConstant { value })) = operations.next() else { return None };
+                matches!(operations.next(), Ok(None)).then_some(value)
+            }
+            Some(value) => value.udata_value(),
+        }
+        .filter(|offset| *offset < 1 << 40)
+    }
+
     /// DWARF 3's bit offset counts from the most significant bit of the storage unit.
     fn old_bit_offset(&self, entry: &Entry<'_>, ty: TypeId, bits: Option<u8>) -> u64 {
         let (Some(offset), Some(bits)) = (Self::number(entry, gimli::DW_AT_bit_offset), bits) else {
             return 0;
         };
-        let storage = Self::number(entry, gimli::DW_AT_byte_size).unwrap_or_else(|| self.size(ty)) * 8;
+        let storage =
+            Self::number(entry, gimli::DW_AT_byte_size).unwrap_or_else(|| self.size(ty)).saturating_mul(8);
         storage.saturating_sub(offset).saturating_sub(u64::from(bits))
     }
 
-    fn count(&self, unit: &Unit, array: &Entry<'_>) -> Option<u64> {
-        let mut tree = unit.entries_tree(Some(array.offset())).ok()?;
-        let mut children = tree.root().ok()?.children();
-        let mut total = 1u64;
-        let mut any = false;
+    /// Elements of each dimension.
+    fn counts(&self, unit: &Unit, array: &Entry<'_>) -> Vec<Option<u64>> {
+        const DIMENSIONS: usize = 15;
+        let mut counts = Vec::new();
+        let Ok(mut tree) = unit.entries_tree(Some(array.offset())) else { return counts };
+        let Ok(root) = tree.root() else { return counts };
+        let mut children = root.children();
         while let Ok(Some(child)) = children.next() {
             let entry = child.entry();
-            let count = Self::number(entry, gimli::DW_AT_count)
-                .or_else(|| Self::number(entry, gimli::DW_AT_upper_bound).and_then(|n| n.checked_add(1)));
-            total = total.saturating_mul(count?);
-            any = true;
+            if !matches!(entry.tag(), gimli::DW_TAG_subrange_type | gimli::DW_TAG_enumeration_type)
+                || counts.len() >= DIMENSIONS
+            {
+                continue;
+            }
+            counts
+                .push(Self::number(entry, gimli::DW_AT_count).or_else(|| {
+                    Self::number(entry, gimli::DW_AT_upper_bound).and_then(|n| n.checked_add(1))
+                }));
         }
-        any.then_some(total)
+        counts
     }
 }

@@ -19,14 +19,14 @@ pub struct Families<'w> {
     pub functions: Box<dyn TargetScope + 'w>,
 }
 
-/// The families of a machine. Nothing of it is read before a script asks.
-pub fn all(world: &dyn World) -> Families<'_> {
+/// The families of a machine; `subject`: the program of `-c` or `-x`. Nothing is read before a script asks.
+pub fn all(world: &dyn World, subject: Option<String>) -> Families<'_> {
     let types = Rc::new(kernel::KernelTypes::new(world));
     Families {
         families: vec![
             Box::new(Session),
             Box::new(kernel::Kernel { world, types: types.clone() }),
-            Box::new(process::Process::new(world)),
+            Box::new(process::Process::new(world, subject)),
         ],
         functions: Box::new(kernel::Functions { types }),
     }

@@ -1,0 +1,322 @@
+//! The index of functions: those that have code of their own.
+
+use std::collections::HashMap;
+
+use gimli::{AttributeValue, Reader, UnitOffset};
+
+use super::{CHAIN, DebugInfo, Entry, Unit};
+use crate::debuginfo::model::TypeId;
+
+/// A function with code of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Function {
+    /// Its name in the source.
+    pub name: String,
+    /// Namespaces and classes around it, `a::b`; empty in C.
+    pub scope: String,
+    /// Its first instruction, as linked.
+    pub low: u64,
+    /// One past its last, of the part that begins at `low`.
+    pub high: u64,
+    /// Parts elsewhere.
+    pub more: Vec<(u64, u64)>,
+    pub(super) unit: usize,
+    pub(super) offset: usize,
+}
+
+impl Function {
+    /// Its name with everything around it.
+    pub fn qualified(&self) -> String {
+        if self.scope.is_empty() { self.name.clone() } else { format!("{}::{}", self.scope, self.name) }
+    }
+
+    /// Whether an address is in its code.
+    pub fn contains(&self, address: u64) -> bool {
+        self.low <= address && address < self.high
+            || self.more.iter().any(|(low, high)| *low <= address && address < *high)
+    }
+}
+
+/// What the index finds.
+enum Found {
+    Function(Function),
+    Inlinable(String),
+}
+
+impl DebugInfo {
+    pub(super) fn index(&mut self) {
+        let (mut functions, mut inlinable) = (Vec::new(), Vec::new());
+        for found in self.for_units(|unit| self.index_unit(unit)) {
+            match found {
+                Found::Function(function) => functions.push(function),
+                Found::Inlinable(name) => inlinable.push(name),
+            }
+        }
+        functions.sort_by(|a, b| (&a.name, a.low).cmp(&(&b.name, b.low)));
+        functions.dedup_by(|a, b| a.name == b.name && a.low == b.low);
+        inlinable.sort_unstable();
+        inlinable.dedup();
+        let mut by_address: Vec<(u64, u64, usize)> = Vec::with_capacity(functions.len());
+        for (n, function) in functions.iter().enumerate() {
+            by_address.push((function.low, function.high, n));
+            by_address.extend(function.more.iter().map(|(low, high)| (*low, *high, n)));
+        }
+        by_address.sort_unstable();
+        self.functions = functions;
+        self.inlinable = inlinable;
+        self.by_address = by_address;
+    }
+
+    fn index_unit(&self, number: usize) -> Vec<Found> {
+        let unit = &self.units[number];
+        let mut found = Vec::new();
+        // Names of the namespaces and classes that the cursor is in, with their depths; what is declared there.
+        let mut around: Vec<(isize, String)> = Vec::new();
+        let mut declared: HashMap<usize, String> = HashMap::new();
+        let mut cursor = unit.entries();
+        let mut step = cursor.next_dfs().map(|entry| entry.is_some());
+        while let Ok(true) = step {
+            let Some(entry) = cursor.current() else { break };
+            let depth = entry.depth();
+            while around.last().is_some_and(|(outer, _)| *outer >= depth) {
+                around.pop();
+            }
+            match entry.tag() {
+                gimli::DW_TAG_subprogram => {
+                    let scope = around.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join("::");
+                    if let Some(mut function) = self.function_of(number, entry) {
+                        function.scope = if scope.is_empty() {
+                            self.declared_scope(unit, entry, &declared)
+                        } else {
+                            scope.clone()
+                        };
+                        found.push(Found::Function(function));
+                    } else if matches!(entry.attr_value(gimli::DW_AT_inline), Some(value)
+                        if value != AttributeValue::Inline(gimli::DW_INL_not_inlined))
+                        && let Some(name) = self.name_of(unit, entry)
+                    {
+                        found.push(Found::Inlinable(name));
+                    }
+                    if !around.is_empty() {
+                        declared.insert(entry.offset().0, scope);
+                    }
+                    // Not into functions.
+                    step = match cursor.next_sibling() {
+                        Ok(Some(_)) => Ok(true),
+                        // The last sibling: go on with whatever follows.
+                        _ => cursor.next_dfs().map(|entry| entry.is_some()),
+                    };
+                }
+                gimli::DW_TAG_namespace
+                | gimli::DW_TAG_class_type
+                | gimli::DW_TAG_structure_type
+                | gimli::DW_TAG_union_type
+                    if entry.has_children() =>
+                {
+                    // Structures of C hold no functions.
+                    if let Some(name) = self.own_name(unit, entry) {
+                        around.push((depth, name));
+                    }
+                    step = cursor.next_dfs().map(|entry| entry.is_some());
+                }
+                _ => step = cursor.next_dfs().map(|entry| entry.is_some()),
+            }
+        }
+        found
+    }
+
+    /// The scope of the declaration that an entry defines, when the walk has passed it.
+    fn declared_scope(&self, unit: &Unit, entry: &Entry<'_>, declared: &HashMap<usize, String>) -> String {
+        if declared.is_empty() {
+            return String::new();
+        }
+        let Some((mut owner, mut offset)) = self.origin(unit, entry) else { return String::new() };
+        for _ in 0..CHAIN {
+            if std::ptr::eq(owner, unit)
+                && let Some(scope) = declared.get(&offset.0)
+            {
+                return scope.clone();
+            }
+            let Some(next) = owner.entry(offset).ok().and_then(|entry| self.origin(owner, &entry)) else {
+                break;
+            };
+            (owner, offset) = next;
+        }
+        String::new()
+    }
+
+    fn function_of(&self, number: usize, entry: &Entry<'_>) -> Option<Function> {
+        let unit = &self.units[number];
+        let (low, high, more) = if let Some(value) = entry.attr_value(gimli::DW_AT_low_pc) {
+            let low = match value {
+                AttributeValue::Addr(low) => low,
+                value => self.dwarf.attr_address(unit, value).ok()??,
+            };
+            let high = match entry.attr_value(gimli::DW_AT_high_pc) {
+                Some(AttributeValue::Addr(high)) => high,
+                Some(value) => match value.udata_value() {
+                    Some(size) => low.checked_add(size)?,
+                    None => self.dwarf.attr_address(unit, value).ok().flatten().unwrap_or(low),
+                },
+                None => low,
+            };
+            (low, high, Vec::new())
+        } else if entry.attr_value(gimli::DW_AT_ranges).is_some() {
+            // Hot and cold parts: the first is where the function begins.
+            let mut ranges = self.ranges(unit, entry).into_iter();
+            let (low, high) = ranges.next()?;
+            (low, high, ranges.collect())
+        } else {
+            return None;
+        };
+        // The linker leaves 0, or 1 in lists, where it dropped a function.
+        if low <= 1 || high < low {
+            return None;
+        }
+        let name = self.name_of(unit, entry)?;
+        Some(Function { name, scope: String::new(), low, high, more, unit: number, offset: entry.offset().0 })
+    }
+
+    /// The code of an entry, in the order of its list.
+    pub(super) fn ranges(&self, unit: &Unit, entry: &Entry<'_>) -> Vec<(u64, u64)> {
+        const RANGES: usize = 4096;
+        let mut found = Vec::new();
+        if let Ok(mut ranges) = self.dwarf.die_ranges(unit, entry) {
+            while let Ok(Some(range)) = ranges.next() {
+                if range.begin < range.end && found.len() < RANGES {
+                    found.push((range.begin, range.end));
+                }
+            }
+        }
+        found
+    }
+
+    /// All functions, sorted by name.
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
+    }
+
+    /// Names of functions that the compiler may have inlined, sorted.
+    pub fn inlinable(&self) -> &[String] {
+        &self.inlinable
+    }
+
+    /// The function whose code an address is in.
+    pub fn function_at(&self, address: u64) -> Option<&Function> {
+        let after = self.by_address.partition_point(|(low, _, _)| *low <= address);
+        // Ranges rarely overlap; where they do, the nearest before it counts.
+        let near = self.by_address[..after].iter().rev().take(4);
+        near.into_iter().find(|(_, high, _)| address < *high).map(|(_, _, n)| &self.functions[*n])
+    }
+
+    pub(super) fn entry_of(&self, function: &Function) -> Option<(&Unit, Entry<'_>)> {
+        let unit = self.units.get(function.unit)?;
+        Some((unit, unit.entry(UnitOffset(function.offset)).ok()?))
+    }
+
+    /// Where a function was declared: file and line.
+    pub fn declared(&self, function: &Function) -> Option<(String, u64)> {
+        let (unit, entry) = self.entry_of(function)?;
+        self.declared_entry(unit, &entry)
+    }
+
+    pub(super) fn declared_entry(&self, unit: &Unit, entry: &Entry<'_>) -> Option<(String, u64)> {
+        let here = |unit: &Unit, entry: &Entry<'_>| -> Option<Option<(String, u64)>> {
+            let line = entry.attr_value(gimli::DW_AT_decl_line)?.udata_value()?;
+            let file = match entry.attr_value(gimli::DW_AT_decl_file) {
+                Some(AttributeValue::FileIndex(file)) => Some(file),
+                Some(value) => value.udata_value(),
+                None => None,
+            };
+            // A definition that says no file is in the file of its declaration.
+            let file = file.or_else(|| self.inherited_file(unit, entry))?;
+            Some(self.file_name(unit, file).map(|name| (name, line)))
+        };
+        if let Some(found) = here(unit, entry) {
+            return found;
+        }
+        let mut origin = self.origin(unit, entry)?;
+        for _ in 0..CHAIN {
+            let entry = origin.0.entry(origin.1).ok()?;
+            if let Some(found) = here(origin.0, &entry) {
+                return found;
+            }
+            origin = self.origin(origin.0, &entry)?;
+        }
+        None
+    }
+
+    fn inherited_file(&self, unit: &Unit, entry: &Entry<'_>) -> Option<u64> {
+        let mut origin = self.origin(unit, entry)?;
+        for _ in 0..CHAIN {
+            let entry = origin.0.entry(origin.1).ok()?;
+            match entry.attr_value(gimli::DW_AT_decl_file) {
+                Some(AttributeValue::FileIndex(file)) => return Some(file),
+                Some(value) => return value.udata_value(),
+                None => origin = self.origin(origin.0, &entry)?,
+            }
+        }
+        None
+    }
+
+    /// Whether other files can call it by name.
+    pub fn is_exported(&self, function: &Function) -> bool {
+        let Some((unit, entry)) = self.entry_of(function) else { return false };
+        let external = |entry: &Entry<'_>| {
+            matches!(entry.attr_value(gimli::DW_AT_external), Some(AttributeValue::Flag(true)))
+        };
+        external(&entry)
+            || self.root_origin(unit, &entry).is_some_and(|(unit, offset)| {
+                self.units[unit].entry(offset).is_ok_and(|entry| external(&entry))
+            })
+    }
+
+    /// What a function returns; `None` for void.
+    pub fn result(&self, function: &Function) -> Option<TypeId> {
+        let (unit, entry) = self.entry_of(function)?;
+        self.type_of(unit, &entry)
+    }
+
+    /// Whether the compiler optimised a function: then location lists say where variables are at any address, and
+    /// what is relative to the frame is not there before the frame is.
+    pub fn is_optimized(&self, function: &Function) -> bool {
+        let Some((unit, entry)) = self.entry_of(function) else { return false };
+        // gcc and clang describe all call sites only in optimised code.
+        let described = [gimli::DW_AT_call_all_calls, gimli::DW_AT_GNU_all_call_sites];
+        if described.iter().any(|at| entry.attr_value(*at).is_some()) {
+            return true;
+        }
+        // gcc notes its options; the last -O counts.
+        let producer = unit
+            .entries_tree(None)
+            .ok()
+            .and_then(|mut tree| tree.root().ok()?.entry().attr_value(gimli::DW_AT_producer))
+            .and_then(|value| {
+                Some(self.dwarf.attr_string(unit, value).ok()?.to_string_lossy().ok()?.into_owned())
+            })
+            .unwrap_or_default();
+        producer.split(' ').rfind(|word| word.starts_with("-O")).is_some_and(|level| level != "-O0")
+    }
+
+    /// The address at which to probe a function's entry. In code that is not optimised, variables have one location for
+    /// the whole function, and the prologue puts them there: so that is after the prologue, as SystemTap has it. Else
+    /// location lists, or the calling convention, say where they are at the first instruction.
+    pub fn probe_address(&self, function: &Function) -> u64 {
+        if self.is_optimized(function) {
+            return function.low;
+        }
+        let instance = self.entry_instance(function);
+        let fixed = self.variables(&instance, function.low).iter().any(|v| v.fixed);
+        if fixed { self.after_prologue(function).unwrap_or(function.low) } else { function.low }
+    }
+
+    /// The row that the compiler marked as the end of the prologue, else the function's second row.
+    fn after_prologue(&self, function: &Function) -> Option<u64> {
+        let table = self.line_table(function.unit);
+        let rows = table.within(function.low, function.high);
+        if let Some(row) = rows.iter().find(|row| row.prologue_end) {
+            return Some(row.address);
+        }
+        rows.iter().map(|row| row.address).find(|address| *address > function.low)
+    }
+}

@@ -1,0 +1,503 @@
+//! What is visible at an address: the function, or the inlined copy of one, and the variables of its blocks.
+//!
+//! An inlined copy sees its own variables, not its caller's, as in the source.
+
+use std::collections::{BTreeSet, HashMap};
+
+use gimli::{AttributeValue, UnitOffset};
+
+use super::{DebugInfo, Entry, Function, Role, Unit, Variable, location};
+use crate::debuginfo::model::{Absence, TypeId};
+
+/// A function at an address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Instance {
+    /// The function that has the code.
+    pub function: Function,
+    /// The name in the source: another one in an inlined copy.
+    pub name: String,
+    /// Whether it is an inlined copy.
+    pub inlined: bool,
+    /// Entries whose variables are visible, the outermost (the function or the inlined copy) first.
+    path: Vec<usize>,
+    /// Functions around an inlined copy, the innermost first.
+    pub callers: Vec<String>,
+}
+
+impl Instance {
+    /// Tells functions and copies apart.
+    pub fn key(&self) -> (usize, usize) {
+        (self.function.unit, self.path.first().copied().unwrap_or_default())
+    }
+}
+
+/// An inlined copy of a function.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inlined {
+    /// Its name.
+    pub name: String,
+    /// Where it is entered.
+    pub low: u64,
+    /// Index of the function that it is in.
+    pub function: usize,
+    offset: usize,
+}
+
+/// Blocks inside blocks deeper than this are broken.
+const DEPTH: usize = 128;
+/// Variables of a scope, at the most.
+const VARIABLES: usize = 10_000;
+
+/// What a walk through a function's tree tells.
+struct Node {
+    offset: usize,
+    tag: gimli::DwTag,
+    name: Option<String>,
+}
+
+impl DebugInfo {
+    /// A function as its own entry sees it.
+    pub fn entry_instance(&self, function: &Function) -> Instance {
+        Instance {
+            function: function.clone(),
+            name: function.name.clone(),
+            inlined: false,
+            path: vec![function.offset],
+            callers: Vec::new(),
+        }
+    }
+
+    /// An inlined copy as its entry sees it.
+    pub fn inlined_instance(&self, copy: &Inlined) -> Instance {
+        let function = self.functions[copy.function].clone();
+        let found = self.instance_where(&function, copy.low, |node| node.offset == copy.offset);
+        found.unwrap_or(Instance {
+            name: copy.name.clone(),
+            inlined: true,
+            path: vec![copy.offset],
+            callers: vec![function.name.clone()],
+            function,
+        })
+    }
+
+    /// What is visible at an address: the innermost copy or function there.
+    pub fn instance_at(&self, address: u64) -> Option<Instance> {
+        let function = self.function_at(address)?;
+        self.instance_where(function, address, |_| true)
+    }
+
+    /// As [`DebugInfo::instance_at`], the innermost of a name.
+    pub fn instance_named(&self, address: u64, name: impl Fn(&str) -> bool) -> Option<Instance> {
+        let function = self.function_at(address)?;
+        self.instance_where(function, address, |node| node.name.as_deref().is_some_and(&name))
+    }
+
+    /// The innermost function or copy at an address that passes, and its blocks there.
+    fn instance_where(
+        &self,
+        function: &Function,
+        address: u64,
+        wanted: impl Fn(&Node) -> bool,
+    ) -> Option<Instance> {
+        let chain = self.chain_at(function, address);
+        let is_function = |node: &Node| node.tag != gimli::DW_TAG_lexical_block;
+        let start = chain.iter().rposition(|node| is_function(node) && wanted(node))?;
+        let path = std::iter::once(&chain[start])
+            .chain(chain[start + 1..].iter().take_while(|node| !is_function(node)))
+            .map(|node| node.offset)
+            .collect();
+        let callers = chain[..start].iter().rev().filter(|node| is_function(node));
+        Some(Instance {
+            function: function.clone(),
+            name: chain[start].name.clone().unwrap_or_default(),
+            inlined: start > 0,
+            path,
+            callers: callers.filter_map(|node| node.name.clone()).collect(),
+        })
+    }
+
+    /// Function, copies and blocks that hold an address, the outermost first.
+    fn chain_at(&self, function: &Function, address: u64) -> Vec<Node> {
+        let Some((unit, entry)) = self.entry_of(function) else { return Vec::new() };
+        let mut chain =
+            vec![Node { offset: function.offset, tag: entry.tag(), name: Some(function.name.clone()) }];
+        let mut at = function.offset;
+        'deeper: for _ in 1..DEPTH {
+            let Ok(mut tree) = unit.entries_tree(Some(UnitOffset(at))) else { break };
+            let Ok(root) = tree.root() else { break };
+            let mut children = root.children();
+            while let Ok(Some(child)) = children.next() {
+                let entry = child.entry();
+                if !is_block(entry.tag()) {
+                    continue;
+                }
+                let ranges = self.ranges(unit, entry);
+                // A block without code of its own, but with copies that have some.
+                let holds = ranges.iter().any(|(low, high)| *low <= address && address < *high);
+                if holds {
+                    let name = (entry.tag() == gimli::DW_TAG_inlined_subroutine)
+                        .then(|| self.name_of(unit, entry).unwrap_or_default());
+                    at = entry.offset().0;
+                    chain.push(Node { offset: at, tag: entry.tag(), name });
+                    continue 'deeper;
+                }
+            }
+            break;
+        }
+        chain
+    }
+
+    /// Parameters and locals of an instance at an address: the innermost block first, each name once.
+    pub fn variables(&self, instance: &Instance, at: u64) -> Vec<Variable> {
+        let function = &instance.function;
+        let Some((unit, entry)) = self.entry_of(function) else { return Vec::new() };
+        let frame_base = entry.attr_value(gimli::DW_AT_frame_base);
+        let mut found: Vec<Variable> = Vec::new();
+        let mut names = BTreeSet::new();
+        for offset in instance.path.iter().rev() {
+            let place = location::Place {
+                info: self,
+                unit,
+                function,
+                at,
+                frame_base: frame_base.clone(),
+                depth: std::cell::Cell::new(0),
+            };
+            self.block(&place, UnitOffset(*offset), &mut |variable| {
+                if found.len() < VARIABLES && names.insert(variable.name.clone()) {
+                    found.push(variable);
+                }
+            });
+        }
+        found
+    }
+
+    /// The variables that a block declares itself.
+    fn block(&self, place: &location::Place<'_>, offset: UnitOffset, found: &mut dyn FnMut(Variable)) {
+        let unit = place.unit;
+        let mut seen = BTreeSet::new();
+        let Ok(mut tree) = unit.entries_tree(Some(offset)) else { return };
+        let Ok(root) = tree.root() else { return };
+        let origin = self.origin(unit, root.entry()).map(|(unit, offset)| (self.unit_index(unit), offset));
+        let mut children = root.children();
+        while let Ok(Some(child)) = children.next() {
+            let entry = child.entry();
+            let Some(role) = role(entry.tag()) else { continue };
+            if let Some((_, offset)) = self.origin(unit, entry) {
+                seen.insert(offset.0);
+            }
+            let (Some(name), Some(ty)) = (self.name_of(unit, entry), self.type_of(unit, entry)) else {
+                continue;
+            };
+            let (location, fixed) = self.location(place, entry);
+            found(Variable { name, role, ty, location, fixed });
+        }
+        // What the compiler dropped in this instance is still declared by its origin.
+        let Some((number, offset)) = origin else { return };
+        let owner = &self.units[number];
+        let Ok(mut tree) = owner.entries_tree(Some(offset)) else { return };
+        let Ok(root) = tree.root() else { return };
+        let mut children = root.children();
+        while let Ok(Some(child)) = children.next() {
+            let entry = child.entry();
+            let Some(role) = role(entry.tag()) else { continue };
+            if seen.contains(&entry.offset().0) {
+                continue;
+            }
+            let (Some(name), Some(ty)) = (self.name_of(owner, entry), self.type_of(owner, entry)) else {
+                continue;
+            };
+            let (location, fixed) = self.location(place, entry);
+            found(Variable { name, role, ty, location, fixed });
+        }
+    }
+
+    /// Where a variable is: statics of a function are described by what they are an instance of.
+    fn location(
+        &self,
+        place: &location::Place<'_>,
+        entry: &Entry<'_>,
+    ) -> (Result<crate::debuginfo::model::Location, Absence>, bool) {
+        let found = place.variable(entry);
+        if found.0 != Err(Absence::OptimizedOut) {
+            return found;
+        }
+        let Some((unit, offset)) = self.origin(place.unit, entry) else { return found };
+        let Ok(origin) = unit.entry(offset) else { return found };
+        let other = location::Place {
+            info: self,
+            unit,
+            function: place.function,
+            at: place.at,
+            frame_base: place.frame_base.clone(),
+            depth: std::cell::Cell::new(0),
+        };
+        let found_there = other.variable(&origin);
+        if found_there.0.is_ok() { found_there } else { found }
+    }
+
+    /// Variables of the whole file, by name: those of a function's own unit first.
+    pub fn globals(&self, name: &str, unit: Option<&Function>) -> Vec<Variable> {
+        let index = self.globals.get_or_init(|| self.index_globals());
+        let mut places = index.get(name).cloned().unwrap_or_default();
+        let own = unit.map(|function| function.unit);
+        places.sort_by_key(|(unit, offset)| (Some(*unit) != own, *unit, *offset));
+        places.iter().filter_map(|(unit, offset)| self.global(*unit, *offset)).collect()
+    }
+
+    /// The path of the unit that each of [`DebugInfo::globals`] is in is looked at by this test.
+    pub fn globals_in(&self, name: &str, wanted: impl Fn(&str) -> bool) -> Vec<Variable> {
+        let index = self.globals.get_or_init(|| self.index_globals());
+        let places = index.get(name).cloned().unwrap_or_default();
+        places
+            .iter()
+            .filter(|(unit, _)| wanted(&self.unit_name(*unit)))
+            .filter_map(|(unit, offset)| self.global(*unit, *offset))
+            .collect()
+    }
+
+    /// Names of all variables of the whole file.
+    pub fn global_names(&self) -> Vec<&str> {
+        let index = self.globals.get_or_init(|| self.index_globals());
+        let mut names: Vec<&str> = index.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn unit_name(&self, unit: usize) -> String {
+        use gimli::Reader;
+        let unit = &self.units[unit];
+        let text = |part: &Option<super::Slice>| {
+            part.as_ref().and_then(|text| Some(text.to_string_lossy().ok()?.into_owned())).unwrap_or_default()
+        };
+        let name = text(&unit.name);
+        if name.starts_with('/') { name } else { format!("{}/{name}", text(&unit.comp_dir)) }
+    }
+
+    fn index_globals(&self) -> HashMap<String, Vec<(usize, usize)>> {
+        let found = self.for_units(|number| {
+            let unit = &self.units[number];
+            let mut found = Vec::new();
+            let mut cursor = unit.entries();
+            let mut step = cursor.next_dfs().map(|entry| entry.is_some());
+            while let Ok(true) = step {
+                let Some(entry) = cursor.current() else { break };
+                let into = match entry.tag() {
+                    gimli::DW_TAG_compile_unit | gimli::DW_TAG_namespace => true,
+                    gimli::DW_TAG_variable => {
+                        let defined = entry.attr_value(gimli::DW_AT_location).is_some()
+                            || entry.attr_value(gimli::DW_AT_const_value).is_some();
+                        if defined && let Some(name) = self.name_of(unit, entry) {
+                            found.push((name, number, entry.offset().0));
+                        }
+                        false
+                    }
+                    _ => false,
+                };
+                step = if into || !entry.has_children() {
+                    cursor.next_dfs().map(|entry| entry.is_some())
+                } else {
+                    match cursor.next_sibling() {
+                        Ok(Some(_)) => Ok(true),
+                        _ => cursor.next_dfs().map(|entry| entry.is_some()),
+                    }
+                };
+            }
+            found
+        });
+        let mut index: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
+        for (name, unit, offset) in found {
+            index.entry(name).or_default().push((unit, offset));
+        }
+        index
+    }
+
+    fn global(&self, unit: usize, offset: usize) -> Option<Variable> {
+        let number = unit;
+        let unit = &self.units[unit];
+        let entry = unit.entry(UnitOffset(offset)).ok()?;
+        // No function: only an address, or a constant, has a meaning.
+        let nowhere = Function {
+            name: String::new(),
+            scope: String::new(),
+            low: 0,
+            high: 0,
+            more: Vec::new(),
+            unit: number,
+            offset,
+        };
+        let place = location::Place {
+            info: self,
+            unit,
+            function: &nowhere,
+            at: 0,
+            frame_base: None,
+            depth: std::cell::Cell::new(0),
+        };
+        let (location, fixed) = place.variable(&entry);
+        Some(Variable {
+            name: self.name_of(unit, &entry)?,
+            role: Role::Global,
+            ty: self.type_of(unit, &entry)?,
+            location,
+            fixed,
+        })
+    }
+
+    /// All inlined copies, sorted by name and address.
+    pub fn inlined(&self) -> &[Inlined] {
+        self.inlined.get_or_init(|| {
+            let mut by_unit: Vec<Vec<usize>> = vec![Vec::new(); self.units.len()];
+            for (n, function) in self.functions.iter().enumerate() {
+                by_unit[function.unit].push(n);
+            }
+            let mut found =
+                self.for_units(|number| by_unit[number].iter().flat_map(|n| self.inlined_in(*n)).collect());
+            found.sort_by(|a, b| (&a.name, a.low).cmp(&(&b.name, b.low)));
+            found
+        })
+    }
+
+    fn inlined_in(&self, number: usize) -> Vec<Inlined> {
+        let mut found = Vec::new();
+        self.walk(&self.functions[number], |unit, entry| {
+            if entry.tag() != gimli::DW_TAG_inlined_subroutine {
+                return;
+            }
+            let ranges = self.ranges(unit, entry);
+            let entered = match entry.attr_value(gimli::DW_AT_entry_pc) {
+                Some(AttributeValue::Addr(address)) => Some(address),
+                // An offset from the lowest address of the copy.
+                Some(value) => match value.udata_value() {
+                    Some(offset) => ranges.first().and_then(|(low, _)| low.checked_add(offset)),
+                    None => self.dwarf.attr_address(unit, value).ok().flatten(),
+                },
+                None => None,
+            };
+            let low = entered.or_else(|| ranges.iter().map(|(low, _)| *low).min());
+            if let (Some(low), Some(name)) = (low.filter(|low| *low > 1), self.name_of(unit, entry)) {
+                found.push(Inlined { name, low, function: number, offset: entry.offset().0 });
+            }
+        });
+        found
+    }
+
+    /// Where the function of an inlined copy was declared.
+    pub fn declared_inlined(&self, copy: &Inlined) -> Option<(String, u64)> {
+        let unit = self.units.get(self.functions.get(copy.function)?.unit)?;
+        self.declared_entry(unit, &unit.entry(UnitOffset(copy.offset)).ok()?)
+    }
+
+    /// Where the function of an instance was declared.
+    pub fn declared_instance(&self, instance: &Instance) -> Option<(String, u64)> {
+        let unit = self.units.get(instance.function.unit)?;
+        self.declared_entry(unit, &unit.entry(UnitOffset(*instance.path.first()?)).ok()?)
+    }
+
+    /// Labels of a function: names and addresses.
+    pub fn labels(&self, function: &Function) -> Vec<(String, u64)> {
+        let mut found = Vec::new();
+        self.walk(function, |unit, entry| {
+            if entry.tag() == gimli::DW_TAG_label
+                && let Some(value) = entry.attr_value(gimli::DW_AT_low_pc)
+                && let Ok(Some(address)) = self.dwarf.attr_address(unit, value)
+                && let Some(name) = self.name_of(unit, entry)
+            {
+                found.push((name, address));
+            }
+        });
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// Names of functions that a function calls, and the addresses that the calls return to.
+    pub fn calls(&self, function: &Function) -> Vec<(String, u64)> {
+        let mut found = Vec::new();
+        self.walk(function, |unit, entry| {
+            if !matches!(entry.tag(), gimli::DW_TAG_call_site | gimli::DW_TAG_GNU_call_site) {
+                return;
+            }
+            let target = entry
+                .attr_value(gimli::DW_AT_call_origin)
+                .or_else(|| entry.attr_value(gimli::DW_AT_abstract_origin));
+            let back = entry
+                .attr_value(gimli::DW_AT_call_return_pc)
+                .or_else(|| entry.attr_value(gimli::DW_AT_low_pc));
+            if let Some((owner, offset)) = target.and_then(|value| self.reference(unit, value))
+                && let Some(Ok(Some(back))) = back.map(|value| self.dwarf.attr_address(unit, value))
+                && let Ok(callee) = owner.entry(offset)
+                && let Some(name) = self.name_of(owner, &callee)
+            {
+                found.push((name, back));
+            }
+        });
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// Every entry below a function's.
+    fn walk(&self, function: &Function, mut visit: impl FnMut(&Unit, &Entry<'_>)) {
+        let Some(unit) = self.units.get(function.unit) else { return };
+        let Ok(mut cursor) = unit.entries_at_offset(UnitOffset(function.offset)) else { return };
+        let Ok(Some(root)) = cursor.next_dfs() else { return };
+        let outermost = root.depth();
+        while let Ok(Some(entry)) = cursor.next_dfs() {
+            if entry.depth() <= outermost {
+                break;
+            }
+            visit(unit, entry);
+        }
+    }
+
+    /// Complete types of a name, of the whole file; `struct`, `union` and so on are no part of it.
+    pub fn types_named(&self, name: &str) -> Vec<TypeId> {
+        let index = self.type_names.get_or_init(|| {
+            let found = self.for_units(|number| {
+                let unit = &self.units[number];
+                let mut found = Vec::new();
+                let mut cursor = unit.entries();
+                while let Ok(Some(entry)) = cursor.next_dfs() {
+                    if is_named_type(entry.tag())
+                        && entry.attr_value(gimli::DW_AT_declaration).is_none()
+                        && let Some(name) = self.own_name(unit, entry)
+                    {
+                        found.push((name, self.type_id(unit, entry.offset())));
+                    }
+                }
+                found
+            });
+            let mut index: HashMap<String, Vec<TypeId>> = HashMap::new();
+            for (name, ty) in found {
+                index.entry(name).or_default().push(ty);
+            }
+            index
+        });
+        index.get(name).cloned().unwrap_or_default()
+    }
+}
+
+fn is_named_type(tag: gimli::DwTag) -> bool {
+    matches!(
+        tag,
+        gimli::DW_TAG_structure_type
+            | gimli::DW_TAG_union_type
+            | gimli::DW_TAG_class_type
+            | gimli::DW_TAG_enumeration_type
+            | gimli::DW_TAG_typedef
+            | gimli::DW_TAG_base_type
+    )
+}
+
+fn is_block(tag: gimli::DwTag) -> bool {
+    matches!(tag, gimli::DW_TAG_lexical_block | gimli::DW_TAG_inlined_subroutine)
+}
+
+fn role(tag: gimli::DwTag) -> Option<Role> {
+    match tag {
+        gimli::DW_TAG_formal_parameter => Some(Role::Parameter),
+        gimli::DW_TAG_variable => Some(Role::Local),
+        _ => None,
+    }
+}

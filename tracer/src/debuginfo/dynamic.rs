@@ -1,0 +1,135 @@
+//! What the dynamic linker reads: needed libraries, the interpreter, stubs of calls into libraries.
+//!
+//! Source: System V ABI, "Dynamic Linking"; its AMD64 supplement, "Procedure Linkage Table".
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::elf::ElfFile;
+
+/// A stub of the procedure linkage table.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Stub {
+    /// Its address as linked.
+    pub address: u64,
+    /// The function that it calls.
+    pub name: String,
+}
+
+const NEEDED: u64 = 1;
+const RPATH: u64 = 15;
+const RUNPATH: u64 = 29;
+
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
+}
+
+/// A text that ends at its NUL.
+fn text(bytes: &[u8], at: u64) -> Option<String> {
+    let rest = bytes.get(usize::try_from(at).ok()?..)?;
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    Some(String::from_utf8_lossy(&rest[..end]).into_owned())
+}
+
+impl ElfFile {
+    fn dynamic(&self, wanted: u64) -> Vec<String> {
+        let (entries, names) = (self.section(".dynamic"), self.section(".dynstr"));
+        let pairs = entries.chunks_exact(16).filter_map(|pair| Some((word(pair, 0)?, word(pair, 8)?)));
+        pairs.filter(|(tag, _)| *tag == wanted).filter_map(|(_, at)| text(&names, at)).collect()
+    }
+
+    /// Names of the libraries that it needs.
+    pub fn needed(&self) -> Vec<String> {
+        self.dynamic(NEEDED)
+    }
+
+    /// Folders in which it wants its libraries looked for first.
+    pub fn run_path(&self) -> Vec<PathBuf> {
+        let own = self.path.parent().map_or(String::new(), |dir| dir.display().to_string());
+        [RUNPATH, RPATH]
+            .into_iter()
+            .flat_map(|tag| self.dynamic(tag))
+            .flat_map(|list| list.split(':').map(str::to_owned).collect::<Vec<_>>())
+            .map(|folder| PathBuf::from(folder.replace("$ORIGIN", &own).replace("${ORIGIN}", &own)))
+            .collect()
+    }
+
+    /// The dynamic linker that it names.
+    pub fn interpreter(&self) -> Option<String> {
+        text(&self.section(".interp"), 0)
+    }
+
+    /// Stubs of calls into libraries: code in a linkage table that jumps through a slot which a relocation fills.
+    pub fn stubs(&self) -> Vec<Stub> {
+        const ENTRY: usize = 16;
+        let slots = self.slots();
+        let mut found = Vec::new();
+        for (section, size) in [(".plt.sec", ENTRY), (".plt", ENTRY), (".plt.got", 8), (".plt.got", ENTRY)] {
+            let Some(address) = self.section_address(section) else { continue };
+            for (n, code) in self.section(section).chunks_exact(size).enumerate() {
+                let start = address.wrapping_add((n * size) as u64);
+                let Some(name) = jump(code, start).and_then(|slot| slots.get(&slot)) else { continue };
+                // `.plt` only leads to the linker where `.plt.sec` has the stubs.
+                found.push(Stub { address: start, name: name.clone() });
+            }
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// Addresses of slots and the functions that they will hold.
+    fn slots(&self) -> HashMap<u64, String> {
+        /// Relocations that put a function's address into a slot: GLOB_DAT and JUMP_SLOT.
+        const KINDS: [u64; 2] = [6, 7];
+        let (symbols, names) = (self.section(".dynsym"), self.section(".dynstr"));
+        let mut slots = HashMap::new();
+        for section in [".rela.plt", ".rela.dyn"] {
+            for entry in self.section(section).chunks_exact(24) {
+                let (Some(slot), Some(info)) = (word(entry, 0), word(entry, 8)) else { continue };
+                if !KINDS.contains(&(info & 0xffff_ffff)) {
+                    continue;
+                }
+                let symbol = (info >> 32) as usize * 24;
+                let name = symbols
+                    .get(symbol..symbol + 4)
+                    .and_then(|at| at.try_into().ok())
+                    .and_then(|at| text(&names, u64::from(u32::from_le_bytes(at))));
+                if let Some(name) = name.filter(|name| !name.is_empty()) {
+                    slots.insert(slot, name);
+                }
+            }
+        }
+        slots
+    }
+}
+
+/// The slot that a stub jumps through: `jmp *distance(%rip)`, after `endbr64` and with a `bnd` perhaps.
+fn jump(code: &[u8], start: u64) -> Option<u64> {
+    let mut at = 0;
+    if code.starts_with(&[0xf3, 0x0f, 0x1e, 0xfa]) {
+        at = 4;
+    }
+    if code.get(at) == Some(&0xf2) {
+        at += 1;
+    }
+    let [0xff, 0x25, a, b, c, d] = *code.get(at..at + 6)? else { return None };
+    let distance = i64::from(i32::from_le_bytes([a, b, c, d]));
+    Some(start.wrapping_add(at as u64 + 6).wrapping_add_signed(distance))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stubs_jump_through_slots() {
+        let plain = [0xff, 0x25, 0xca, 0x2f, 0, 0, 0x68, 0, 0, 0, 0, 0xe9, 0xe0, 0xff, 0xff, 0xff];
+        assert_eq!(jump(&plain, 0x1030), Some(0x1030 + 6 + 0x2fca));
+        let marked =
+            [0xf3, 0x0f, 0x1e, 0xfa, 0xf2, 0xff, 0x25, 0xf8, 0xff, 0xff, 0xff, 0x0f, 0x1f, 0x44, 0, 0];
+        assert_eq!(jump(&marked, 0x1050), Some(0x1050 + 11 - 8));
+        assert_eq!(jump(&[0x68; 16], 0), None);
+        assert_eq!(jump(&[0xff, 0x25], 0), None);
+    }
+}

@@ -1,0 +1,394 @@
+//! `.function("pattern")` and what may follow it.
+
+use std::rc::Rc;
+
+use super::pattern::{Lines, Pattern};
+use super::scope::{CodeScope, SymbolScope};
+use super::{Program, at_return, candidate, ends, misplaced, text};
+use crate::debuginfo::dwarf::{DebugInfo, Function, Inlined};
+use crate::debuginfo::elf::Symbol;
+use crate::diagnostics::{Code, Diagnostic, suggest};
+use crate::glob::{glob_match, has_wildcards};
+use crate::sema::family::Candidate;
+use crate::syntax::ast::ProbePointComponent;
+
+/// What follows `.function("…")`.
+enum Variant {
+    /// Nothing: functions and inlined copies.
+    Plain,
+    /// `.call`, `.exported`: what has code of its own.
+    Call { exported: bool },
+    /// `.inline`
+    Inline,
+    /// `.return`
+    Return,
+    /// `.callee("x")`
+    Callee(String),
+    /// `.label("x")`
+    Label(String),
+}
+
+const VARIANTS: [&str; 7] = ["call", "return", "inline", "exported", "callee", "callees", "label"];
+
+fn variant(rest: &[ProbePointComponent]) -> Result<Variant, Diagnostic> {
+    let Some(first) = rest.first() else { return Ok(Variant::Plain) };
+    let name = |component: &ProbePointComponent| {
+        text(component).ok_or_else(|| {
+            Diagnostic::error(
+                Code::ProbePoint,
+                component.span,
+                format!("{} takes a name in quotes", component.name),
+            )
+        })
+    };
+    let (variant, used) = match &*first.name {
+        "call" => (Variant::Call { exported: false }, 1),
+        "exported" => match rest.get(1).map(|next| &*next.name) {
+            Some("return") => (Variant::Return, 2),
+            _ => (Variant::Call { exported: true }, 1),
+        },
+        "inline" => (Variant::Inline, 1),
+        "return" => match rest.get(1) {
+            // How many calls may be under way: there is no limit here.
+            Some(next) if &*next.name == "maxactive" => (Variant::Return, 2),
+            _ => (Variant::Return, 1),
+        },
+        "callee" => (Variant::Callee(name(first)?), 1),
+        "callees" if first.arg.is_none() => (Variant::Callee("*".to_owned()), 1),
+        "label" => (Variant::Label(name(first)?), 1),
+        "callees" => {
+            return Err(Diagnostic::error(
+                Code::Unsupported,
+                first.span,
+                "callees more than one level deep are not supported yet",
+            )
+            .hint(".callees and .callee(\"…\") are"));
+        }
+        other => {
+            let diagnostic = misplaced(first, "a function");
+            return Err(match suggest::hint(other, VARIANTS) {
+                Some(hint) => diagnostic.hint(hint),
+                None => diagnostic.hint(format!("there are: .{}", VARIANTS.join(", ."))),
+            });
+        }
+    };
+    ends(&rest[used..], &format!("function(…).{}", first.name))?;
+    Ok(variant)
+}
+
+/// The places of `.function("…")`.
+pub(super) fn resolve(
+    program: &Program,
+    what: &ProbePointComponent,
+    rest: &[ProbePointComponent],
+) -> Result<Vec<Candidate>, Diagnostic> {
+    let variant = variant(rest)?;
+    let Some(written) = text(what) else {
+        return Err(Diagnostic::error(Code::ProbePoint, what.span, "function takes a name in quotes"));
+    };
+    let pattern =
+        Pattern::parse(&written).map_err(|why| Diagnostic::error(Code::ProbePoint, what.span, why))?;
+    let finder = Finder { program, pattern: &pattern, what };
+    let Some(info) = &program.module.info else { return finder.by_symbol(&variant) };
+    let found = match &variant {
+        Variant::Plain => {
+            let mut found = finder.calls(info, |_| true, "");
+            found.extend(finder.inlined(info));
+            found
+        }
+        Variant::Call { exported: false } => finder.calls(info, |_| true, ".call"),
+        Variant::Call { exported: true } => finder.calls(info, |f| info.is_exported(f), ".exported"),
+        Variant::Inline => finder.inlined(info),
+        Variant::Return => finder.returns(info),
+        Variant::Callee(callee) => return finder.callees(info, callee),
+        Variant::Label(label) => return finder.labels(info, label),
+    };
+    if found.is_empty() { finder.nothing(info, &variant) } else { Ok(found) }
+}
+
+struct Finder<'p> {
+    program: &'p Program,
+    pattern: &'p Pattern,
+    what: &'p ProbePointComponent,
+}
+
+impl Finder<'_> {
+    /// Functions that fit, by their names in the source; of those that do not, by the names of their symbols.
+    fn functions<'i>(&self, info: &'i DebugInfo) -> Vec<&'i Function> {
+        let fits = |function: &&Function| {
+            self.pattern.is_function(&function.name, || function.qualified()) && self.is_place(info, function)
+        };
+        let found: Vec<&Function> = info.functions().iter().filter(fits).collect();
+        if !found.is_empty() || has_wildcards(&self.pattern.function) {
+            return found;
+        }
+        let symbols = self.program.module.symbols().iter().filter(|s| s.name == self.pattern.function);
+        symbols
+            .filter_map(|symbol| info.function_at(symbol.address).filter(|f| f.low == symbol.address))
+            .filter(|function| self.is_place(info, function))
+            .collect()
+    }
+
+    /// Whether a function is in the file, and has the line, that the pattern asks for.
+    fn is_place(&self, info: &DebugInfo, function: &Function) -> bool {
+        if self.pattern.file.is_none() {
+            return true;
+        }
+        let Some((path, declared)) = info.declared(function) else { return false };
+        if !self.pattern.is_file(&path) {
+            return false;
+        }
+        match &self.pattern.lines {
+            None | Some(Lines::All) => true,
+            Some(Lines::Relative(_)) => false,
+            Some(Lines::These(ranges)) => {
+                let lines = info.lines_of(function);
+                let last = lines.iter().filter(|l| l.file == path).map(|l| l.line).max().unwrap_or(declared);
+                ranges.iter().any(|(from, to)| *from <= last && declared <= *to)
+            }
+        }
+    }
+
+    fn calls(&self, info: &DebugInfo, wanted: impl Fn(&Function) -> bool, suffix: &str) -> Vec<Candidate> {
+        self.functions(info)
+            .into_iter()
+            .filter(|function| wanted(function))
+            .filter_map(|function| self.at(info, function, info.probe_address(function), suffix))
+            .collect()
+    }
+
+    /// A return probe replaces the return address, which is where it is only at the first instruction.
+    fn returns(&self, info: &DebugInfo) -> Vec<Candidate> {
+        self.functions(info)
+            .into_iter()
+            .filter_map(|function| {
+                let offset = self.program.module.elf.file_offset(function.low)?;
+                let scope = CodeScope::at_return(&self.program.module, info.entry_instance(function));
+                let point = self.point(&declared(info, function), &function.name, ".return");
+                Some(at_return(candidate(self.program, offset, point, &function.name, Rc::new(scope))))
+            })
+            .collect()
+    }
+
+    fn at(&self, info: &DebugInfo, function: &Function, address: u64, suffix: &str) -> Option<Candidate> {
+        let offset = self.program.module.elf.file_offset(address)?;
+        let scope = CodeScope::at(&self.program.module, info.entry_instance(function), address);
+        let point = self.point(&declared(info, function), &function.name, suffix);
+        Some(candidate(self.program, offset, point, &function.name, Rc::new(scope)))
+    }
+
+    fn point(&self, declared: &str, function: &str, suffix: &str) -> String {
+        format!("{}.function(\"{function}{declared}\"){suffix}", self.program.text)
+    }
+
+    /// Inlined copies, where they are entered.
+    fn inlined(&self, info: &DebugInfo) -> Vec<Candidate> {
+        // Reading every function's tree is worth it only when there may be copies.
+        let name = self.pattern.function.rsplit("::").next().unwrap_or_default();
+        if !info.inlinable().iter().any(|inlinable| glob_match(name, inlinable)) {
+            return Vec::new();
+        }
+        let copies = info.inlined().iter().filter(|copy| glob_match(name, &copy.name));
+        copies.filter_map(|copy| self.copy(info, copy)).collect()
+    }
+
+    fn copy(&self, info: &DebugInfo, copy: &Inlined) -> Option<Candidate> {
+        let declared = info.declared_inlined(copy);
+        if self.pattern.file.is_some()
+            && !declared.as_ref().is_some_and(|(path, _)| self.pattern.is_file(path))
+        {
+            return None;
+        }
+        let offset = self.program.module.elf.file_offset(copy.low)?;
+        let scope = CodeScope::at(&self.program.module, info.inlined_instance(copy), copy.low);
+        let place = declared.map_or(String::new(), |(file, line)| format!("@{file}:{line}"));
+        let point = self.point(&place, &copy.name, ".inline");
+        Some(candidate(self.program, offset, point, &copy.name, Rc::new(scope)))
+    }
+
+    /// Calls of functions by those that fit: at the call instructions, where the arguments are ready.
+    fn callees(&self, info: &DebugInfo, callee: &str) -> Result<Vec<Candidate>, Diagnostic> {
+        let functions = self.functions(info);
+        if functions.is_empty() {
+            return self.nothing(info, &Variant::Plain);
+        }
+        let mut found = Vec::new();
+        let mut known = Vec::new();
+        for caller in functions {
+            for (name, back) in info.calls(caller) {
+                known.push(name.clone());
+                if !glob_match(callee, &name) {
+                    continue;
+                }
+                let Some((at, target)) = self.program.module.elf.call_before(back) else { continue };
+                let Some(function) = info.function_at(target).filter(|f| f.low == target) else { continue };
+                let Some(offset) = self.program.module.elf.file_offset(at) else { continue };
+                let scope = CodeScope::at_call(&self.program.module, info.entry_instance(function), at);
+                let point = self.point(&declared(info, function), &name, ".call");
+                found.push(candidate(self.program, offset, point, &name, Rc::new(scope)));
+            }
+            let index = info.functions().iter().position(|f| f == caller);
+            for copy in info.inlined().iter().filter(|copy| Some(copy.function) == index) {
+                known.push(copy.name.clone());
+                if glob_match(callee, &copy.name) {
+                    found.extend(self.copy(info, copy));
+                }
+            }
+        }
+        if found.is_empty() {
+            known.sort();
+            known.dedup();
+            let mut diagnostic = Diagnostic::error(
+                Code::ProbePoint,
+                self.what.span,
+                format!("{} calls no function {callee} that can be probed", self.pattern.function),
+            );
+            diagnostic = if known.is_empty() {
+                diagnostic.hint("only optimised code says what it calls: build with -O1 or more")
+            } else {
+                diagnostic.hint(format!("it calls {}", known.join(", ")))
+            };
+            return Err(diagnostic);
+        }
+        Ok(found)
+    }
+
+    fn labels(&self, info: &DebugInfo, label: &str) -> Result<Vec<Candidate>, Diagnostic> {
+        let functions = self.functions(info);
+        if functions.is_empty() {
+            return self.nothing(info, &Variant::Plain);
+        }
+        let mut found = Vec::new();
+        let mut known = Vec::new();
+        for function in functions {
+            for (name, address) in info.labels(function) {
+                known.push(name.clone());
+                let offset = self.program.module.elf.file_offset(address);
+                let (true, Some(offset)) = (glob_match(label, &name), offset) else { continue };
+                let instance = info.instance_at(address).unwrap_or_else(|| info.entry_instance(function));
+                let scope = CodeScope::at(&self.program.module, instance, address);
+                let suffix = format!(".label(\"{name}\")");
+                let point = self.point(&declared(info, function), &function.name, &suffix);
+                found.push(candidate(self.program, offset, point, &function.name, Rc::new(scope)));
+            }
+        }
+        if found.is_empty() {
+            let diagnostic = Diagnostic::error(
+                Code::ProbePoint,
+                self.what.span,
+                format!("{} has no label {label}", self.pattern.function),
+            );
+            return Err(if known.is_empty() {
+                diagnostic.hint("it has none that the compiler kept")
+            } else {
+                diagnostic.hint(format!("there are: {}", known.join(", ")))
+            });
+        }
+        Ok(found)
+    }
+
+    /// Without debug information: symbols.
+    fn by_symbol(&self, variant: &Variant) -> Result<Vec<Candidate>, Diagnostic> {
+        let (suffix, is_return) = match variant {
+            Variant::Plain => ("", false),
+            Variant::Call { .. } => (".call", false),
+            Variant::Return => (".return", true),
+            Variant::Inline | Variant::Callee(_) | Variant::Label(_) => {
+                return Err(self.no_debug_info("this form of function probe"));
+            }
+        };
+        if self.pattern.file.is_some() {
+            return Err(self.no_debug_info("a function in a file"));
+        }
+        let fits = |symbol: &&Symbol| glob_match(&self.pattern.function, &symbol.name);
+        let found: Vec<Candidate> = self
+            .program
+            .module
+            .symbols()
+            .iter()
+            .filter(fits)
+            .filter_map(|symbol| {
+                let offset = self.program.module.elf.file_offset(symbol.address)?;
+                let scope = SymbolScope { module: self.program.module.clone(), name: symbol.name.clone() };
+                let point = self.point("", &symbol.name, suffix);
+                let candidate = candidate(self.program, offset, point, &symbol.name, Rc::new(scope));
+                Some(if is_return { at_return(candidate) } else { candidate })
+            })
+            .collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let names: Vec<&str> = self.program.module.symbols().iter().map(|s| s.name.as_str()).collect();
+        let diagnostic = self.no_function();
+        Err(if names.is_empty() {
+            diagnostic
+                .hint("it is stripped: it has neither symbols nor debug information")
+                .hint(format!("looked for debug information in {}", self.program.module.looked.join(", ")))
+        } else {
+            match suggest::hint(&self.pattern.function, names) {
+                Some(hint) => diagnostic.hint(hint),
+                None => diagnostic,
+            }
+        })
+    }
+
+    fn no_function(&self) -> Diagnostic {
+        let place = self.pattern.file.as_ref().map_or(String::new(), |file| format!("@{file}"));
+        Diagnostic::error(
+            Code::ProbePoint,
+            self.what.span,
+            format!(
+                "{} has no function {}{place}",
+                self.program.module.path.display(),
+                self.pattern.function
+            ),
+        )
+    }
+
+    fn no_debug_info(&self, what: &str) -> Diagnostic {
+        Diagnostic::error(
+            Code::NoDebugInfo,
+            self.what.span,
+            format!("{what} needs debug information, and {} has none", self.program.module.path.display()),
+        )
+        .hint(format!("looked in {}", self.program.module.looked.join(", ")))
+        .hint("build it with -g, or install its debug package")
+    }
+
+    /// Nothing fits: what comes near.
+    fn nothing(&self, info: &DebugInfo, variant: &Variant) -> Result<Vec<Candidate>, Diagnostic> {
+        // Files without debug information may be part of a program that has some.
+        if self.pattern.file.is_none()
+            && matches!(variant, Variant::Plain | Variant::Call { exported: false } | Variant::Return)
+            && self.program.module.symbols().iter().any(|s| glob_match(&self.pattern.function, &s.name))
+        {
+            return self.by_symbol(variant);
+        }
+        let mut diagnostic = self.no_function();
+        if matches!(variant, Variant::Inline) {
+            diagnostic.message.push_str(" that was inlined");
+        }
+        if let Some(file) = &self.pattern.file {
+            let unplaced = Pattern { file: None, lines: None, ..self.pattern.clone() };
+            let elsewhere = info
+                .functions()
+                .iter()
+                .filter(|f| unplaced.is_function(&f.name, || f.qualified()))
+                .find_map(|f| Some((f, info.declared(f)?)));
+            if let Some((function, (path, line))) = elsewhere {
+                return Err(diagnostic.hint(format!("{} is at {path}:{line}, not in {file}", function.name)));
+            }
+        }
+        let mut names: Vec<&str> = self.program.module.symbols().iter().map(|s| s.name.as_str()).collect();
+        names.extend(info.functions().iter().map(|f| f.name.as_str()));
+        if let Some(hint) = suggest::hint(&self.pattern.function, names) {
+            diagnostic = diagnostic.hint(hint);
+        }
+        Err(diagnostic)
+    }
+}
+
+/// `@file:line`
+pub(super) fn declared(info: &DebugInfo, function: &Function) -> String {
+    info.declared(function).map_or(String::new(), |(file, line)| format!("@{file}:{line}"))
+}

@@ -1,0 +1,237 @@
+//! `process…`: programs and libraries, through DWARF, symbols and SDT notes.
+//!
+//! Source: stapprobes(3stap), "PROCESS", "SDT MARKERS".
+//!
+//! Rooms, in reading order: this file (which form), `module` (which file), `function`, `statement`, `mark`, `plt`
+//! (places in it), `pattern` (how functions and lines are written), `scope` (variables at a place).
+
+mod function;
+mod mark;
+mod module;
+mod pattern;
+mod plt;
+mod scope;
+mod statement;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use tracer_common::manifest::{AttachPoint, ProgramKind, Site};
+
+use crate::diagnostics::{Code, Diagnostic, suggest};
+use crate::sema::family::{Candidate, Family, TargetScope};
+use crate::sema::program::Trigger;
+use crate::source::Span;
+use crate::syntax::ast::{LiteralValue, ProbePointComponent};
+use crate::world::World;
+use module::Module;
+
+/// The family.
+pub(super) struct Process<'w> {
+    /// The machine.
+    pub world: &'w dyn World,
+    /// What `process` alone stands for: the program of `-c` or `-x`.
+    subject: Option<String>,
+    /// Files that were opened.
+    modules: RefCell<HashMap<PathBuf, Rc<Module>>>,
+}
+
+/// One file of a probe point, and how it is written.
+#[derive(Clone)]
+struct Program {
+    module: Rc<Module>,
+    /// The only process in which its code is probed.
+    pid: Option<u32>,
+    /// `process("/bin/x")`, `process("/bin/x").library("/lib/y")`.
+    text: String,
+}
+
+impl<'w> Process<'w> {
+    /// Nothing is opened yet.
+    pub(super) fn new(world: &'w dyn World, subject: Option<String>) -> Process<'w> {
+        Process { world, subject, modules: RefCell::default() }
+    }
+}
+
+/// The text in a component's parentheses.
+fn text(component: &ProbePointComponent) -> Option<String> {
+    match &component.arg.as_ref()?.value {
+        LiteralValue::Str(text) => text.as_str().map(str::to_owned),
+        LiteralValue::Number(_) => None,
+    }
+}
+
+/// The number in a component's parentheses.
+fn number(component: &ProbePointComponent) -> Option<u64> {
+    match &component.arg.as_ref()?.value {
+        LiteralValue::Number(n) => Some(*n as u64),
+        LiteralValue::Str(_) => None,
+    }
+}
+
+/// A component that cannot be here.
+fn misplaced(component: &ProbePointComponent, after: &str) -> Diagnostic {
+    Diagnostic::error(Code::ProbePoint, component.span, format!("{after} has no .{}", component.name))
+}
+
+/// Nothing may follow.
+fn ends(rest: &[ProbePointComponent], after: &str) -> Result<(), Diagnostic> {
+    rest.first().map_or(Ok(()), |more| Err(misplaced(more, after)))
+}
+
+const KINDS: [&str; 6] = ["function", "statement", "mark", "provider", "plt", "begin"];
+const NOT_YET: [&str; 5] = ["end", "thread", "syscall", "insn", "data"];
+
+impl Family for Process<'_> {
+    fn resolve(
+        &self,
+        point: &[ProbePointComponent],
+        span: Span,
+    ) -> Option<Result<Vec<Candidate>, Diagnostic>> {
+        (&*point[0].name == "process").then(|| self.process(point, span))
+    }
+
+    fn forms(&self) -> &'static [&'static str] {
+        &[
+            "process.function(string)",
+            "process.mark(string)",
+            "process.statement(string)",
+            "process(number).function(string)",
+            "process(number).statement(number).absolute",
+            "process(string).begin",
+            "process(string).function(string)",
+            "process(string).function(string).call",
+            "process(string).function(string).callee(string)",
+            "process(string).function(string).exported",
+            "process(string).function(string).inline",
+            "process(string).function(string).label(string)",
+            "process(string).function(string).return",
+            "process(string).library(string).function(string)",
+            "process(string).library(string).mark(string)",
+            "process(string).library(string).plt(string)",
+            "process(string).mark(string)",
+            "process(string).plt",
+            "process(string).plt(string)",
+            "process(string).plt(string).return",
+            "process(string).provider(string).mark(string)",
+            "process(string).statement(number)",
+            "process(string).statement(string)",
+            "process(string).statement(string).nearest",
+        ]
+    }
+}
+
+impl Process<'_> {
+    fn process(&self, point: &[ProbePointComponent], span: Span) -> Result<Vec<Candidate>, Diagnostic> {
+        let mut programs = self.programs(&point[0])?;
+        let mut rest = &point[1..];
+        if let Some(library) = rest.first().filter(|next| &*next.name == "library") {
+            programs = self.libraries(&programs, library)?;
+            rest = &rest[1..];
+        }
+        let Some(what) = rest.first() else {
+            return Err(Diagnostic::error(Code::ProbePoint, span, "what of the process?").hint(
+                "process(\"…\").function(\"…\"), process(\"…\").statement(\"…\"), process(\"…\").mark(\"…\")",
+            ));
+        };
+        let many = programs.len() > 1;
+        let mut found = Vec::new();
+        let mut problem = None;
+        for program in &programs {
+            match self.places(program, what, &rest[1..]) {
+                Ok(places) => found.extend(places),
+                // Of several programs, some may lack it.
+                Err(diagnostic) if many => problem = Some(diagnostic),
+                Err(diagnostic) => return Err(diagnostic),
+            }
+        }
+        match problem {
+            Some(diagnostic) if found.is_empty() => Err(diagnostic),
+            _ => Ok(found),
+        }
+    }
+
+    fn places(
+        &self,
+        program: &Program,
+        what: &ProbePointComponent,
+        rest: &[ProbePointComponent],
+    ) -> Result<Vec<Candidate>, Diagnostic> {
+        match &*what.name {
+            "function" => function::resolve(program, what, rest),
+            "statement" => self.statement(program, what, rest),
+            "plt" => plt::resolve(program, what, rest),
+            "mark" | "provider" => mark::resolve(program, what, rest),
+            "begin" if what.arg.is_none() => {
+                ends(rest, "process.begin")?;
+                begin(program, what)
+            }
+            other if NOT_YET.contains(&other) => Err(Diagnostic::error(
+                Code::Unsupported,
+                what.span,
+                format!("process(\"…\").{other} is not supported yet"),
+            )),
+            other => {
+                let diagnostic =
+                    Diagnostic::error(Code::ProbePoint, what.span, format!("a process has no .{other}"));
+                Err(match suggest::hint(other, KINDS) {
+                    Some(hint) => diagnostic.hint(hint),
+                    None => diagnostic.hint(format!("there are: {}", KINDS.join(", "))),
+                })
+            }
+        }
+    }
+}
+
+/// Where a program begins: its entry point, which every process that executes it passes once.
+fn begin(program: &Program, what: &ProbePointComponent) -> Result<Vec<Candidate>, Diagnostic> {
+    let entry = program.module.elf.entry().and_then(|address| program.module.elf.file_offset(address));
+    let Some(offset) = entry else {
+        return Err(Diagnostic::error(
+            Code::ProbePoint,
+            what.span,
+            format!("{} has no entry point: it is no program", program.module.path.display()),
+        ));
+    };
+    let scope =
+        Rc::new(scope::SymbolScope { module: program.module.clone(), name: "the entry point".into() });
+    Ok(vec![candidate(program, offset, format!("{}.begin", program.text), "", scope)])
+}
+
+/// A place without more facts.
+fn candidate(
+    program: &Program,
+    offset: u64,
+    probe_point: String,
+    function: &str,
+    scope: Rc<dyn TargetScope>,
+) -> Candidate {
+    Candidate {
+        trigger: Trigger::Kernel(ProgramKind::Uprobe),
+        site: Site {
+            attach: AttachPoint::User {
+                path: program.module.path.display().to_string(),
+                offset,
+                semaphore: None,
+                pid: program.pid,
+            },
+            probe_point,
+            alias: String::new(),
+            function: function.to_owned(),
+            name: String::new(),
+            provider: String::new(),
+            variables: Vec::new(),
+        },
+        scope,
+        entry: None,
+    }
+}
+
+/// The same place at the function's return.
+fn at_return(mut candidate: Candidate) -> Candidate {
+    candidate.trigger = Trigger::Kernel(ProgramKind::Uretprobe);
+    candidate.entry = Some(ProgramKind::Uprobe);
+    candidate
+}

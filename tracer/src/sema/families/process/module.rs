@@ -1,0 +1,306 @@
+//! Which file a probe point means: by path, by name, by build-id, by process, as a library of another.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::{Process, Program, number, text};
+use crate::debuginfo::dwarf::DebugInfo;
+use crate::debuginfo::elf::{ElfFile, Symbol};
+use crate::diagnostics::{Code, Diagnostic, suggest};
+use crate::glob::{glob_match, has_wildcards};
+use crate::source::Span;
+use crate::syntax::ast::ProbePointComponent;
+
+/// A program or library, opened once.
+pub(super) struct Module {
+    pub(super) path: PathBuf,
+    pub(super) elf: ElfFile,
+    pub(super) info: Option<DebugInfo>,
+    /// Where debug information was looked for, and what came of it.
+    pub(super) looked: Vec<String>,
+    symbols: std::cell::OnceCell<Vec<Symbol>>,
+}
+
+impl Module {
+    /// Function symbols, sorted by address.
+    pub(super) fn symbols(&self) -> &[Symbol] {
+        self.symbols.get_or_init(|| self.elf.functions())
+    }
+
+    /// The symbol of a function that begins at an address.
+    pub(super) fn symbol_at(&self, address: u64) -> Option<&Symbol> {
+        let symbols = self.symbols();
+        symbols.get(symbols.partition_point(|s| s.address < address)).filter(|s| s.address == address)
+    }
+}
+
+/// Shortest hexadecimal text that is taken as a build-id.
+const BUILD_ID: usize = 32;
+/// Files that a wildcard may stand for.
+const FILES: usize = 256;
+
+impl Process<'_> {
+    /// The programs of `process`, `process("path")`, `process(PID)`.
+    pub(super) fn programs(&self, process: &ProbePointComponent) -> Result<Vec<Program>, Diagnostic> {
+        let span = process.span;
+        let fail = |why: String| Diagnostic::error(Code::NoFile, span, why);
+        if process.arg.is_none() {
+            let Some(subject) = &self.subject else {
+                return Err(Diagnostic::error(Code::ProbePoint, span, "which process? there is no -c or -x")
+                    .hint("process(\"/path/of/program\"), or run with -c COMMAND or -x PID"));
+            };
+            return Ok(vec![self.program(subject, span)?]);
+        }
+        if let Some(pid) = number(process) {
+            let exe = format!("/proc/{pid}/exe");
+            let module = match u32::try_from(pid) {
+                Ok(id) if self.world.exists(Path::new(&exe)) => Some((self.module(&exe, span)?, id)),
+                _ => None,
+            };
+            let Some((module, id)) = module else {
+                return Err(fail(format!("there is no process {pid}, or it is not ours to see")));
+            };
+            return Ok(vec![Program { module, pid: Some(id), text: format!("process({pid})") }]);
+        }
+        let Some(name) = text(process) else {
+            return Err(fail("process takes the path of a program, or a process id".to_owned()));
+        };
+        if is_build_id(&name) {
+            let id = name.to_lowercase();
+            let tried = ["/usr/lib/debug/.build-id", "/usr/lib/.build-id"]
+                .map(|folder| format!("{folder}/{}/{}", &id[..2], &id[2..]));
+            let Some(path) = tried.iter().find(|path| self.world.exists(Path::new(path))) else {
+                return Err(fail(format!("no program with build-id {id}"))
+                    .hint(format!("looked for {}", tried.join(", "))));
+            };
+            return Ok(vec![self.program(path, span)?]);
+        }
+        if has_wildcards(&name) && name.starts_with('/') {
+            let paths = self.expand(&name);
+            let programs: Vec<Program> = paths
+                .iter()
+                .filter_map(|path| self.program(&path.display().to_string(), span).ok())
+                .collect();
+            if programs.is_empty() {
+                return Err(fail(format!("no program matches {name}")));
+            }
+            return Ok(programs);
+        }
+        Ok(vec![self.program(&name, span)?])
+    }
+
+    fn program(&self, name: &str, span: Span) -> Result<Program, Diagnostic> {
+        let module = self.module(name, span)?;
+        let text = format!("process(\"{}\")", module.path.display());
+        Ok(Program { module, pid: None, text })
+    }
+
+    /// Files whose paths fit a pattern, component by component.
+    fn expand(&self, pattern: &str) -> Vec<PathBuf> {
+        let mut paths = vec![PathBuf::from("/")];
+        for part in pattern.split('/').filter(|part| !part.is_empty()) {
+            let mut next = Vec::new();
+            for path in &paths {
+                if !has_wildcards(part) {
+                    next.push(path.join(part));
+                    continue;
+                }
+                let mut entries = self.world.read_dir(path).unwrap_or_default();
+                entries.sort();
+                let fits = |entry: &PathBuf| {
+                    entry.file_name().is_some_and(|name| glob_match(part, &name.to_string_lossy()))
+                };
+                next.extend(entries.into_iter().filter(fits));
+            }
+            next.truncate(FILES);
+            paths = next;
+        }
+        paths.retain(|path| self.world.exists(path) && !self.world.is_dir(path));
+        paths
+    }
+
+    /// Opens a file, and what has its debug information.
+    pub(super) fn module(&self, name: &str, span: Span) -> Result<Rc<Module>, Diagnostic> {
+        let fail = |why: String| Diagnostic::error(Code::NoFile, span, why);
+        let Some(found) = self.world.find_program(name) else {
+            let hint = if name.contains('/') {
+                "the path is taken as it stands: check the spelling"
+            } else {
+                "a name without a slash is looked for in PATH"
+            };
+            return Err(fail(format!("no such program: {name}")).hint(hint));
+        };
+        let path =
+            self.world.canonicalize(&found).map_err(|error| fail(format!("cannot open {name}: {error}")))?;
+        if let Some(module) = self.modules.borrow().get(&path) {
+            return Ok(module.clone());
+        }
+        let elf = ElfFile::open(self.world, &path).map_err(|error| fail(error.to_string()))?;
+        let (info, looked) = self.debug_info(&elf);
+        let symbols = std::cell::OnceCell::new();
+        let module = Rc::new(Module { path: path.clone(), elf, info, looked, symbols });
+        self.modules.borrow_mut().insert(path, module.clone());
+        Ok(module)
+    }
+
+    fn debug_info(&self, elf: &ElfFile) -> (Option<DebugInfo>, Vec<String>) {
+        let mut looked = Vec::new();
+        for place in elf.debug_places() {
+            let shown = place.path.display();
+            if place.path == elf.path {
+                if let Some(info) = DebugInfo::load(elf, elf) {
+                    return (Some(info), looked);
+                }
+                looked.push(format!("{shown} (it has none)"));
+                continue;
+            }
+            if !self.world.exists(&place.path) {
+                looked.push(format!("{shown} (not there)"));
+                continue;
+            }
+            match ElfFile::open(self.world, &place.path) {
+                Err(error) => looked.push(format!("{shown} ({error})")),
+                Ok(debug) => match place.refuses(elf, &debug) {
+                    Some(why) => looked.push(format!("{shown} ({why})")),
+                    None => match DebugInfo::load(&debug, elf) {
+                        Some(info) => return (Some(info), looked),
+                        None => looked.push(format!("{shown} (it has none)")),
+                    },
+                },
+            }
+        }
+        (None, looked)
+    }
+
+    /// The libraries of programs whose names fit.
+    pub(super) fn libraries(
+        &self,
+        programs: &[Program],
+        library: &ProbePointComponent,
+    ) -> Result<Vec<Program>, Diagnostic> {
+        let Some(pattern) = text(library) else {
+            return Err(Diagnostic::error(
+                Code::ProbePoint,
+                library.span,
+                "library takes a path or a name in quotes",
+            ));
+        };
+        let mut found: Vec<Program> = Vec::new();
+        let mut known = Vec::new();
+        for program in programs {
+            if self.subject_module(library.span).is_none_or(|subject| subject.path != program.module.path)
+                && program.pid.is_none()
+            {
+                return Err(Diagnostic::error(
+                    Code::Unsupported,
+                    library.span,
+                    format!(
+                        "a library of {} alone cannot be probed yet: other programs use it too",
+                        program.module.path.display()
+                    ),
+                )
+                .hint(
+                    "run with -c COMMAND or -x PID of this program, or probe process(\"/path/of/library\")",
+                ));
+            }
+            for path in self.needed(&program.module.elf) {
+                let file =
+                    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let full = path.display().to_string();
+                known.push(full.clone());
+                let fits = |text: &str| glob_match(&pattern, text);
+                let short = file.split(".so").next().unwrap_or(&file);
+                if !(fits(&full) || fits(&file) || fits(short) || fits(short.trim_start_matches("lib"))) {
+                    continue;
+                }
+                let module = self.module(&full, library.span)?;
+                if found.iter().any(|other| Rc::ptr_eq(&other.module, &module)) {
+                    continue;
+                }
+                let text = format!("{}.library(\"{}\")", program.text, module.path.display());
+                found.push(Program { module, pid: program.pid, text });
+            }
+        }
+        if found.is_empty() {
+            let mut diagnostic =
+                Diagnostic::error(Code::NoFile, library.span, format!("no library {pattern} is used there"));
+            if let Some(hint) = suggest::hint(&pattern, known.iter().map(String::as_str)) {
+                diagnostic = diagnostic.hint(hint);
+            }
+            return Err(diagnostic.hint(if known.is_empty() {
+                "the program is linked statically, or loads its libraries by itself".to_owned()
+            } else {
+                format!("there are: {}", known.join(", "))
+            }));
+        }
+        Ok(found)
+    }
+
+    fn subject_module(&self, span: Span) -> Option<Rc<Module>> {
+        self.module(self.subject.as_deref()?, span).ok()
+    }
+
+    /// The libraries that a file needs, and those that they need, where the dynamic linker would find them.
+    fn needed(&self, elf: &ElfFile) -> Vec<PathBuf> {
+        const LIBRARIES: usize = 512;
+        let mut folders = self.library_folders();
+        let mut found: Vec<PathBuf> = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut queue: VecDeque<String> = elf.needed().into();
+        if let Some(interpreter) = elf.interpreter() {
+            queue.push_back(interpreter);
+        }
+        for folder in elf.run_path().into_iter().rev() {
+            folders.insert(0, folder);
+        }
+        while let Some(name) = queue.pop_front() {
+            if found.len() >= LIBRARIES || !seen.insert(name.clone()) {
+                continue;
+            }
+            let path = if name.contains('/') {
+                Some(PathBuf::from(&name))
+            } else {
+                folders.iter().map(|folder| folder.join(&name)).find(|path| self.world.exists(path))
+            };
+            let Some(path) = path.filter(|path| self.world.exists(path)) else { continue };
+            if let Ok(library) = ElfFile::open(self.world, &path) {
+                queue.extend(library.needed());
+            }
+            found.push(path);
+        }
+        found
+    }
+
+    /// Folders that the dynamic linker looks in.
+    fn library_folders(&self) -> Vec<PathBuf> {
+        let mut folders = Vec::new();
+        let mut configuration = vec![PathBuf::from("/etc/ld.so.conf")];
+        let mut more = self.world.read_dir(Path::new("/etc/ld.so.conf.d")).unwrap_or_default();
+        more.sort();
+        configuration.extend(more);
+        for file in configuration {
+            let text = self.world.read_text(&file).unwrap_or_default();
+            folders
+                .extend(text.lines().map(str::trim).filter(|line| line.starts_with('/')).map(PathBuf::from));
+        }
+        folders.extend(
+            [
+                "/lib/x86_64-linux-gnu",
+                "/usr/lib/x86_64-linux-gnu",
+                "/lib64",
+                "/usr/lib64",
+                "/lib",
+                "/usr/lib",
+            ]
+            .map(PathBuf::from),
+        );
+        folders
+    }
+}
+
+fn is_build_id(name: &str) -> bool {
+    name.len() >= BUILD_ID
+        && name.len().is_multiple_of(2)
+        && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

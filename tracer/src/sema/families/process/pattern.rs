@@ -1,0 +1,117 @@
+//! How functions and lines are written: `name@file:lines`.
+//!
+//! Source: stapprobes(3stap), "function PATTERN".
+
+use crate::glob::glob_match;
+
+/// Which lines of a file, or of a function.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Lines {
+    /// `:12`, `:12,20-30`
+    These(Vec<(u64, u64)>),
+    /// `:+3`: after the line of the function's declaration.
+    Relative(u64),
+    /// `:*`
+    All,
+}
+
+/// A function, perhaps in a file, perhaps at a line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Pattern {
+    pub(super) function: String,
+    pub(super) file: Option<String>,
+    pub(super) lines: Option<Lines>,
+}
+
+impl Pattern {
+    /// Reads one.
+    pub(super) fn parse(text: &str) -> Result<Pattern, String> {
+        let Some((function, place)) = text.split_once('@') else {
+            return Ok(Pattern { function: text.to_owned(), file: None, lines: None });
+        };
+        // Names of files may hold colons and plus signs; lines are at the end.
+        let (file, lines) = match place.rsplit_once([':', '+']) {
+            Some((file, after)) => {
+                let relative = place.as_bytes()[file.len()] == b'+';
+                let relative = relative || after.starts_with('+');
+                let file = file.strip_suffix(':').unwrap_or(file);
+                (file, Some(lines(after.trim_start_matches('+'), relative)?))
+            }
+            None => (place, None),
+        };
+        if file.is_empty() {
+            return Err("there is no file between @ and :".to_owned());
+        }
+        Ok(Pattern { function: function.to_owned(), file: Some(file.to_owned()), lines })
+    }
+
+    /// Whether a function fits, by its name or by its name with everything around it.
+    pub(super) fn is_function(&self, name: &str, qualified: impl FnOnce() -> String) -> bool {
+        if self.function.contains("::") {
+            let full = qualified();
+            return glob_match(&self.function, &full) || full.ends_with(&format!("::{}", self.function));
+        }
+        glob_match(&self.function, name)
+    }
+
+    /// Whether a path fits: all of it, or from some slash on.
+    pub(super) fn is_file(&self, path: &str) -> bool {
+        let Some(wanted) = &self.file else { return true };
+        glob_match(wanted, path) || path.match_indices('/').any(|(at, _)| glob_match(wanted, &path[at + 1..]))
+    }
+}
+
+fn lines(text: &str, relative: bool) -> Result<Lines, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{text} is no line number"));
+    if text == "*" {
+        return Ok(Lines::All);
+    }
+    if relative {
+        return Ok(Lines::Relative(number(text)?));
+    }
+    let mut ranges = Vec::new();
+    for part in text.split(',') {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        let (from, to) = (number(from)?, number(to)?);
+        if to < from {
+            return Err(format!("lines {from} to {to} are no range"));
+        }
+        ranges.push((from, to));
+    }
+    Ok(Lines::These(ranges))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        let parse = |text: &str| {
+            let pattern = Pattern::parse(text).map_err(|why| format!("{text}: {why}"))?;
+            Ok::<_, String>((pattern.function, pattern.file.unwrap_or_default(), pattern.lines))
+        };
+        let is = |function: &str, file: &str, lines| Ok((function.to_owned(), file.to_owned(), lines));
+        assert_eq!(parse("main"), is("main", "", None));
+        assert_eq!(parse("ns::f*"), is("ns::f*", "", None));
+        assert_eq!(parse("main@a.c"), is("main", "a.c", None));
+        assert_eq!(parse("*@lib/a.c:12"), is("*", "lib/a.c", Some(Lines::These(vec![(12, 12)]))));
+        assert_eq!(parse("f@a.c:1,3-5"), is("f", "a.c", Some(Lines::These(vec![(1, 1), (3, 5)]))));
+        assert_eq!(parse("f@a.c+3"), is("f", "a.c", Some(Lines::Relative(3))));
+        assert_eq!(parse("f@a.c:+3"), is("f", "a.c", Some(Lines::Relative(3))));
+        assert_eq!(parse("f@a.c:*"), is("f", "a.c", Some(Lines::All)));
+        for bad in ["f@a.c:x", "f@a.c:5-3", "f@:4", "f@a.c:", "f@a.c:1,,2", "f@a.c:99999999999999999999"] {
+            assert!(Pattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn files_fit_from_a_slash_on() {
+        let fits = |pattern: &str, path: &str| Pattern::parse(pattern).expect("a pattern").is_file(path);
+        assert!(fits("f@a.c", "/src/lib/a.c"));
+        assert!(fits("f@lib/a.c", "/src/lib/a.c"));
+        assert!(fits("f@/src/lib/a.c", "/src/lib/a.c"));
+        assert!(fits("f@*.c", "/src/lib/a.c"));
+        assert!(!fits("f@a.c", "/src/lib/ba.c"));
+    }
+}

@@ -1,0 +1,488 @@
+//! Variables at a place of a program.
+
+use std::rc::Rc;
+
+use tracer_common::ir::{Space, Width};
+
+use super::module::Module;
+use crate::debuginfo::dwarf::{DebugInfo, Instance, Role, Variable};
+use crate::debuginfo::model::{Absence, LocOp, Location, Shape, TypeId, Types};
+use crate::diagnostics::{Code, Diagnostic};
+use crate::sema::families::kernel::{ARGUMENTS, RESULT};
+use crate::sema::family::{Resolved, TargetScope};
+use crate::sema::program::{Access, TargetValue};
+use crate::sema::target_var::{At, Moved, WORD, Walk, start, unknown};
+use crate::source::Span;
+use crate::syntax::ast::{TargetExpr, TargetRoot};
+
+/// When the handler runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// At the instruction whose variables are meant.
+    Here,
+    /// At the function's return; parameters are as they were at its entry.
+    Return,
+    /// At the instruction that calls the function: nothing is pushed yet.
+    Call(u64),
+}
+
+/// Variables of a function with debug information.
+pub(super) struct CodeScope {
+    module: Rc<Module>,
+    instance: Instance,
+    address: u64,
+    moment: Moment,
+}
+
+/// The stack pointer and the frame pointer.
+const RSP: u8 = 7;
+const RBP: u8 = 6;
+/// The x86-64 calling convention: bytes of a return address, and bytes that come in two registers.
+const WORD_BYTES: i64 = 8;
+const TWO_WORDS: u64 = 16;
+
+impl CodeScope {
+    /// At an instruction.
+    pub(super) fn at(module: &Rc<Module>, instance: Instance, address: u64) -> CodeScope {
+        CodeScope { module: module.clone(), instance, address, moment: Moment::Here }
+    }
+
+    /// At a function's return.
+    pub(super) fn at_return(module: &Rc<Module>, instance: Instance) -> CodeScope {
+        let address = instance.function.low;
+        CodeScope { module: module.clone(), instance, address, moment: Moment::Return }
+    }
+
+    /// At an instruction that calls the function.
+    pub(super) fn at_call(module: &Rc<Module>, instance: Instance, call: u64) -> CodeScope {
+        let address = instance.function.low;
+        CodeScope { module: module.clone(), instance, address, moment: Moment::Call(call) }
+    }
+
+    fn info(&self) -> Option<&DebugInfo> {
+        self.module.info.as_ref()
+    }
+
+    fn moved(&self, at_return: bool) -> Moved {
+        match self.moment {
+            _ if !self.module.elf.is_moved() => Moved::No,
+            Moment::Return if at_return => Moved::Unknown,
+            Moment::Here | Moment::Return => Moved::Hit(self.address),
+            Moment::Call(call) => Moved::Hit(call),
+        }
+    }
+
+    /// Parameters and locals, and how to read them where the handler, or the entry of a return probe, runs.
+    fn variables(&self, info: &DebugInfo) -> Vec<(Variable, Result<At, String>)> {
+        let mut next = Some(0);
+        let result = info.result(&self.instance.function);
+        // A structure that is returned in memory takes the first register for its address.
+        if let Some(ty) = result
+            && matches!(info.types().shape(ty), Shape::Aggregate)
+            && info.types().size(ty) > TWO_WORDS
+        {
+            next = Some(1);
+        }
+        info.variables(&self.instance, self.address)
+            .into_iter()
+            .filter(|variable| self.moment == Moment::Here || variable.role == Role::Parameter)
+            .map(|variable| {
+                let register = (variable.role == Role::Parameter)
+                    .then(|| convention(info, &variable, &mut next))
+                    .flatten();
+                let at = self.place(info, &variable, register);
+                (variable, at)
+            })
+            .collect()
+    }
+
+    fn place(&self, info: &DebugInfo, variable: &Variable, register: Option<u8>) -> Result<At, String> {
+        let at_entry = self.address == self.instance.function.low && !self.instance.inlined;
+        let mut location = match &variable.location {
+            // At the first instruction there is no frame yet: parameters are where the calling convention puts them.
+            Ok(location) if at_entry && variable.fixed => {
+                if variable.role != Role::Parameter {
+                    return Err("the function's prologue has not made room for it yet".to_owned());
+                }
+                match (on_stack(location), register) {
+                    (Some(location), _) => location,
+                    (None, Some(register)) if self.keeps_convention() => Location::Register(register),
+                    _ => return Err("the prologue has not put it anywhere yet".to_owned()),
+                }
+            }
+            Ok(location) => location.clone(),
+            Err(absence) => return Err(self.absent(info, absence)),
+        };
+        if let Moment::Call(_) = self.moment {
+            location = before_push(location).ok_or("it is not ready at the call")?;
+        }
+        start(&location, self.moved(false))
+    }
+
+    /// Copies of a function that the compiler made for itself take their parameters as they please.
+    fn keeps_convention(&self) -> bool {
+        !self.module.symbol_at(self.instance.function.low).is_some_and(|symbol| symbol.name.contains('.'))
+    }
+
+    fn absent(&self, info: &DebugInfo, absence: &Absence) -> String {
+        if let Absence::NotHere(address) = absence
+            && let Some(line) = info.line_at(*address)
+        {
+            let file = line.file.rsplit('/').next().unwrap_or_default();
+            return format!("it is not live here; it is at {file}:{} (0x{address:x})", line.line);
+        }
+        absence.to_string()
+    }
+
+    fn special(
+        &self,
+        info: &DebugInfo,
+        name: &str,
+        span: Span,
+        at_entry: bool,
+    ) -> Result<Resolved, Diagnostic> {
+        let wanted = |role: Role| match name {
+            "parms" => role == Role::Parameter,
+            "locals" => role == Role::Local,
+            _ => true,
+        };
+        let variables: Vec<_> = match name {
+            "parms" | "vars" | "locals" => {
+                self.variables(info).into_iter().filter(|(variable, _)| wanted(variable.role)).collect()
+            }
+            "return" => {
+                let mut names = Vec::new();
+                let mut values = Vec::new();
+                if let (Moment::Return, Some(ty)) = (self.moment, info.result(&self.instance.function)) {
+                    names.push("return".to_owned());
+                    values.push(result(info, ty).ok().and_then(|at| listed(info, at, ty)));
+                }
+                return Ok(Resolved { value: TargetValue::List { list: 0, values }, names, at_entry: false });
+            }
+            other => {
+                return Err(Diagnostic::error(Code::UnresolvedTarget, span, format!("no $${other}"))
+                    .hint("there are: $$vars, $$parms, $$locals, $$return, $$name"));
+            }
+        };
+        let mut names = Vec::new();
+        let mut values = Vec::new();
+        for (variable, at) in variables {
+            values.push(at.ok().and_then(|at| listed(info, at, variable.ty)));
+            names.push(variable.name);
+        }
+        Ok(Resolved {
+            value: TargetValue::List { list: 0, values },
+            names,
+            at_entry: self.moment == Moment::Return && !at_entry,
+        })
+    }
+
+    /// `$name`: where it is, its type, whether it is read at the entry of a return probe.
+    fn variable(
+        &self,
+        info: &DebugInfo,
+        name: &str,
+        span: Span,
+        at_entry: bool,
+    ) -> Result<(At, TypeId, bool), Diagnostic> {
+        let cannot = |why: String| {
+            Diagnostic::error(
+                Code::UnresolvedTarget,
+                span,
+                format!("${name} of {} cannot be read here: {why}", self.instance.name),
+            )
+        };
+        let variables = self.variables(info);
+        if let Some((variable, at)) = variables.into_iter().find(|(variable, _)| variable.name == name) {
+            return at.map(|at| (at, variable.ty, self.moment == Moment::Return)).map_err(cannot);
+        }
+        // A variable of the file; only those of this unit are in sight.
+        if let Some(variable) = info.globals(name, Some(&self.instance.function)).into_iter().next() {
+            return self.global(info, &variable, at_entry).map_err(cannot);
+        }
+        let known: Vec<String> = info
+            .variables(&self.instance, self.address)
+            .into_iter()
+            .filter(|variable| self.moment == Moment::Here || variable.role == Role::Parameter)
+            .map(|variable| variable.name)
+            .collect();
+        Err(unknown(name, &known, span, &self.instance.name))
+    }
+
+    fn global(
+        &self,
+        info: &DebugInfo,
+        variable: &Variable,
+        at_entry: bool,
+    ) -> Result<(At, TypeId, bool), String> {
+        let location = variable.location.as_ref().map_err(|absence| self.absent(info, absence))?;
+        let at = start(location, self.moved(!at_entry))?;
+        Ok((at, variable.ty, false))
+    }
+
+    /// `@var("name@unit")`
+    fn named(
+        &self,
+        info: &DebugInfo,
+        (name, unit): (&str, Option<&str>),
+        span: Span,
+        at_entry: bool,
+    ) -> Result<(At, TypeId, bool), Diagnostic> {
+        let found = match unit {
+            Some(unit) => {
+                let fits = |path: &str| {
+                    path == unit || path.ends_with(&format!("/{unit}")) || crate::glob::glob_match(unit, path)
+                };
+                info.globals_in(name, fits)
+            }
+            None => info.globals(name, Some(&self.instance.function)),
+        };
+        let Some(variable) = found.into_iter().next() else {
+            let place = unit.map_or(String::new(), |unit| format!(" in {unit}"));
+            let diagnostic = Diagnostic::error(
+                Code::UnresolvedTarget,
+                span,
+                format!("{} has no variable {name}{place}", self.module.path.display()),
+            );
+            return Err(match crate::diagnostics::suggest::hint(name, info.global_names()) {
+                Some(hint) => diagnostic.hint(hint),
+                None => diagnostic,
+            });
+        };
+        self.global(info, &variable, at_entry).map_err(|why| {
+            Diagnostic::error(Code::UnresolvedTarget, span, format!("{name} cannot be read here: {why}"))
+        })
+    }
+}
+
+/// The register of a parameter by the calling convention. `next`: how many are taken; `None` once a parameter was passed
+/// in a way that we cannot count on.
+fn convention(info: &DebugInfo, variable: &Variable, next: &mut Option<usize>) -> Option<u8> {
+    let taken = (*next)?;
+    let types = info.types();
+    match types.shape(variable.ty) {
+        Shape::Number { bytes, .. } if bytes <= 8 => {}
+        Shape::Pointer(_) => {}
+        // In vector registers, or on the stack.
+        Shape::Float(_) => return None,
+        Shape::Aggregate if types.size(variable.ty) > TWO_WORDS => return None,
+        // Some of its words may be in vector registers.
+        Shape::Aggregate | Shape::Number { .. } | Shape::Array(..) | Shape::Nothing => {
+            *next = None;
+            return None;
+        }
+    }
+    *next = Some(taken + 1);
+    ARGUMENTS.get(taken).copied()
+}
+
+/// A parameter that the caller left on the stack, as seen at the first instruction: above the return address.
+fn on_stack(location: &Location) -> Option<Location> {
+    let Location::Memory(steps) = location else { return None };
+    let (base, offset) = match steps.as_slice() {
+        [LocOp::Register(base, offset)] => (*base, *offset),
+        [LocOp::Register(base, offset), LocOp::Const(more), LocOp::Add] => {
+            (*base, offset.checked_add(*more)?)
+        }
+        _ => return None,
+    };
+    let above = match base {
+        // The canonical frame address at the first instruction is the stack pointer plus a word.
+        RSP => offset,
+        // Once the prologue has pushed and set it, the frame pointer is a word lower.
+        RBP => offset.checked_sub(WORD_BYTES)?,
+        _ => return None,
+    };
+    (above >= WORD_BYTES).then(|| Location::Memory(vec![LocOp::Register(RSP, above)]))
+}
+
+/// A location at a function's first instruction, as seen at the call: the stack pointer is a word higher.
+fn before_push(location: Location) -> Option<Location> {
+    let steps = |steps: Vec<LocOp>| -> Vec<LocOp> {
+        let fix = |step| match step {
+            LocOp::Register(RSP, offset) => LocOp::Register(RSP, offset - WORD_BYTES),
+            other => other,
+        };
+        steps.into_iter().map(fix).collect()
+    };
+    Some(match location {
+        Location::Register(RSP) => return None,
+        Location::Register(register) => Location::Register(register),
+        Location::Memory(all) => Location::Memory(steps(all)),
+        Location::Value(all) => Location::Value(steps(all)),
+        Location::Pieces(pieces) => {
+            let mut fixed = Vec::with_capacity(pieces.len());
+            for (piece, bytes) in pieces {
+                let piece = match piece {
+                    Some(piece) => Some(before_push(piece)?),
+                    None => None,
+                };
+                fixed.push((piece, bytes));
+            }
+            Location::Pieces(fixed)
+        }
+    })
+}
+
+/// Where a function's result is.
+fn result(info: &DebugInfo, ty: TypeId) -> Result<At, String> {
+    let types = info.types();
+    match types.shape(ty) {
+        Shape::Number { bytes, .. } if bytes <= 8 => Ok(At::Value(Access::Register(RESULT, WORD))),
+        Shape::Pointer(_) => Ok(At::Value(Access::Register(RESULT, WORD))),
+        Shape::Number { .. } => Err("it is in two registers".to_owned()),
+        Shape::Float(_) => Err("it is in a vector register".to_owned()),
+        // A big structure is in memory, and its address is returned.
+        Shape::Aggregate if types.size(ty) > TWO_WORDS => Ok(At::Memory(Access::Register(RESULT, WORD), 0)),
+        Shape::Aggregate if is_integral(info, ty, 0) => {
+            const SECOND: u8 = 1;
+            let part = |register| Some(At::Value(Access::Register(register, WORD)));
+            Ok(At::Pieces(vec![(part(RESULT), 8), (part(SECOND), 8)], 0))
+        }
+        Shape::Aggregate => Err("some of it may be in vector registers".to_owned()),
+        Shape::Array(..) | Shape::Nothing => Err("it has no value".to_owned()),
+    }
+}
+
+/// Whether a structure holds integers and pointers only, so that it comes in general registers.
+fn is_integral(info: &DebugInfo, ty: TypeId, depth: usize) -> bool {
+    const DEPTH: usize = 8;
+    let types = info.types();
+    match types.shape(ty) {
+        Shape::Number { bytes, .. } => bytes <= 8,
+        Shape::Pointer(_) => true,
+        Shape::Array(element, _) => depth < DEPTH && is_integral(info, element, depth + 1),
+        Shape::Aggregate => {
+            let members = types.members(ty);
+            depth < DEPTH
+                && !members.is_empty()
+                && members.iter().all(|member| is_integral(info, member.ty, depth + 1))
+        }
+        Shape::Float(_) | Shape::Nothing => false,
+    }
+}
+
+/// A value for `$$parms`; `None` where there is no single one.
+fn listed(info: &DebugInfo, at: At, ty: TypeId) -> Option<Access> {
+    let types = info.types();
+    let walk = Walk { types: &types, space: Space::User, dynamic: 0 };
+    match types.shape(ty) {
+        Shape::Number { bytes, signed } if matches!(bytes, 1 | 2 | 4 | 8) => {
+            walk.read(at, Width { bytes, signed }).ok()
+        }
+        Shape::Pointer(_) | Shape::Float(8) => walk.read(at, WORD).ok(),
+        _ => None,
+    }
+}
+
+impl TargetScope for CodeScope {
+    fn resolve(&self, target: &TargetExpr, span: Span, at_entry: bool) -> Result<Resolved, Diagnostic> {
+        let Some(info) = self.info() else {
+            return Err(Diagnostic::error(Code::NoDebugInfo, span, "no debug information"));
+        };
+        let types = info.types();
+        let mut walk = Walk { types: &types, space: Space::User, dynamic: 0 };
+        let (at, ty, entry) = match &target.root {
+            TargetRoot::Special(name) => return self.special(info, name, span, at_entry),
+            TargetRoot::Variable(name) if &**name == "return" => {
+                let missing = |why: String| Diagnostic::error(Code::UnresolvedTarget, span, why);
+                if self.moment != Moment::Return {
+                    return Err(missing("$return is there in .return probes only".to_owned()));
+                }
+                let Some(ty) = info.result(&self.instance.function) else {
+                    return Err(missing(format!("{} returns nothing", self.instance.name)));
+                };
+                let at = result(info, ty).map_err(|why| {
+                    missing(format!("$return of {} cannot be read: {why}", self.instance.name))
+                })?;
+                (at, ty, false)
+            }
+            TargetRoot::Variable(name) => self.variable(info, name, span, at_entry)?,
+            TargetRoot::Var { name, unit, module } => {
+                if let Some(module) = module.as_ref().and_then(|module| module.as_str())
+                    && !self.module.path.ends_with(module.trim_start_matches('/'))
+                {
+                    return Err(Diagnostic::error(
+                        Code::Unsupported,
+                        span,
+                        "@var of another file than the probed one is not supported yet",
+                    ));
+                }
+                let unit = unit.as_ref().and_then(|unit| unit.as_str());
+                self.named(info, (name.as_str().unwrap_or_default(), unit), span, at_entry)?
+            }
+            TargetRoot::Cast { type_name, .. } => {
+                walk.dynamic = 1;
+                let written = type_name.as_str().unwrap_or_default();
+                let name = ["struct ", "union ", "class ", "enum "]
+                    .iter()
+                    .find_map(|word| written.strip_prefix(word))
+                    .unwrap_or(written)
+                    .trim_end_matches(['*', ' ', '&']);
+                let Some(ty) = info.types_named(name).into_iter().next() else {
+                    return Err(Diagnostic::error(
+                        Code::UnresolvedTarget,
+                        span,
+                        format!("{} has no type {name}", self.module.path.display()),
+                    ));
+                };
+                (At::Memory(Access::Dynamic(0), 0), ty, false)
+            }
+            TargetRoot::Value(_) => {
+                return Err(Diagnostic::error(
+                    Code::Unsupported,
+                    span,
+                    "-> on script values is not supported in user-space probes yet",
+                )
+                .hint("@cast(value, \"type\") says what it points to"));
+            }
+        };
+        let value = walk.resolve(target, at, ty, span)?;
+        Ok(Resolved { value, names: Vec::new(), at_entry: entry && !at_entry })
+    }
+
+    fn list(&self) -> Vec<String> {
+        let Some(info) = self.info() else { return Vec::new() };
+        let types = info.types();
+        let mut all = Vec::new();
+        if self.moment == Moment::Return
+            && let Some(ty) = info.result(&self.instance.function)
+        {
+            all.push(format!("$return:{}", types.name(ty)));
+        }
+        all.extend(self.variables(info).iter().map(|(v, _)| format!("${}:{}", v.name, types.name(v.ty))));
+        all
+    }
+}
+
+/// A function of which only the symbol is known.
+pub(super) struct SymbolScope {
+    pub(super) module: Rc<Module>,
+    pub(super) name: String,
+}
+
+impl TargetScope for SymbolScope {
+    fn resolve(&self, target: &TargetExpr, span: Span, _at_entry: bool) -> Result<Resolved, Diagnostic> {
+        if let TargetRoot::Special(name) = &target.root
+            && matches!(&**name, "parms" | "vars" | "locals" | "return")
+        {
+            return Ok(Resolved {
+                value: TargetValue::List { list: 0, values: Vec::new() },
+                names: Vec::new(),
+                at_entry: false,
+            });
+        }
+        let path = self.module.path.display();
+        let diagnostic = Diagnostic::error(
+            Code::NoDebugInfo,
+            span,
+            format!("{path} has no debug information for {}: its variables are not known", self.name),
+        );
+        if self.module.info.is_some() {
+            return Err(diagnostic);
+        }
+        Err(diagnostic
+            .hint(format!("looked in {}", self.module.looked.join(", ")))
+            .hint("build it with -g, or install its debug package"))
+    }
+}

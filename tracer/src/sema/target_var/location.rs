@@ -1,0 +1,166 @@
+//! Locations to accesses: where a walk starts.
+
+use tracer_common::ir::{BinOp, CmpOp, Space, Width};
+
+use crate::debuginfo::model::{LocOp, Location, Relation};
+use crate::sema::program::Access;
+use crate::sema::target_var::{At, WORD, load, plus};
+
+/// How far a module was moved when it was loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moved {
+    /// Not at all: addresses are as linked.
+    No,
+    /// As far as the instruction pointer, which would be here.
+    Hit(u64),
+    /// The instruction pointer does not tell.
+    Unknown,
+}
+
+/// A location as the start of a walk.
+pub fn start(location: &Location, moved: Moved) -> Result<At, String> {
+    match location {
+        Location::Register(register) => Ok(At::Value(Access::Register(*register, WORD))),
+        Location::Value(steps) => Ok(At::Value(run(steps, moved)?)),
+        Location::Memory(steps) => Ok(match run(steps, moved)? {
+            Access::Binary(BinOp::Add, address, offset) => match *offset {
+                Access::Constant(offset) => At::Memory(*address, offset),
+                other => At::Memory(Access::Binary(BinOp::Add, address, Box::new(other)), 0),
+            },
+            address => At::Memory(address, 0),
+        }),
+        Location::Pieces(pieces) => {
+            let mut all = Vec::with_capacity(pieces.len());
+            for (piece, bytes) in pieces {
+                let at = match piece {
+                    Some(piece) => Some(start(piece, moved)?),
+                    None => None,
+                };
+                all.push((at, *bytes));
+            }
+            Ok(At::Pieces(all, 0))
+        }
+    }
+}
+
+/// Nodes of an access: an expression that copies its operands over and over grows without bound.
+const NODES: usize = 512;
+
+fn nodes(access: &Access) -> usize {
+    match access {
+        Access::Binary(_, left, right) | Access::Compare(_, left, right) => 1 + nodes(left) + nodes(right),
+        Access::Load { address, .. } => 1 + nodes(address),
+        Access::Extend(value, _) => 1 + nodes(value),
+        Access::Constant(_)
+        | Access::Register(..)
+        | Access::Argument(..)
+        | Access::Dynamic(_)
+        | Access::Saved(_) => 1,
+    }
+}
+
+const NOT_AT_RETURN: &str =
+    "where the program was loaded is not known at the return; @entry(...) reads it at the entry";
+
+/// Runs the steps of a location on accesses instead of numbers.
+fn run(steps: &[LocOp], moved: Moved) -> Result<Access, String> {
+    let mut stack: Vec<Access> = Vec::new();
+    let empty = || "a location that takes more than it made".to_owned();
+    for step in steps {
+        if stack.last().is_some_and(|top| nodes(top) > NODES) {
+            return Err("its location is a very long expression".to_owned());
+        }
+        let binary = match step {
+            LocOp::Const(n) => {
+                stack.push(Access::Constant(*n));
+                continue;
+            }
+            LocOp::Register(register, offset) => {
+                stack.push(plus(Access::Register(*register, WORD), *offset));
+                continue;
+            }
+            LocOp::Address(address) => {
+                stack.push(match moved {
+                    Moved::No => Access::Constant(*address as i64),
+                    // The instruction pointer at the hit, minus where it was linked, is how far the module moved.
+                    Moved::Hit(at) => plus(Access::Register(16, WORD), address.wrapping_sub(at) as i64),
+                    Moved::Unknown => return Err(NOT_AT_RETURN.to_owned()),
+                });
+                continue;
+            }
+            LocOp::Deref(bytes) => {
+                let address = stack.pop().ok_or_else(empty)?;
+                stack.push(load(Space::User, address, 0, Width { bytes: *bytes, signed: false }));
+                continue;
+            }
+            LocOp::Neg => {
+                let value = stack.pop().ok_or_else(empty)?;
+                stack.push(Access::Binary(BinOp::Sub, Box::new(Access::Constant(0)), Box::new(value)));
+                continue;
+            }
+            LocOp::Not => {
+                let value = stack.pop().ok_or_else(empty)?;
+                stack.push(Access::Binary(BinOp::Xor, Box::new(value), Box::new(Access::Constant(-1))));
+                continue;
+            }
+            LocOp::Pick(n) => {
+                let index = stack.len().checked_sub(1 + usize::from(*n)).ok_or_else(empty)?;
+                stack.push(stack[index].clone());
+                continue;
+            }
+            LocOp::Swap => {
+                let top = stack.len();
+                if top < 2 {
+                    return Err(empty());
+                }
+                stack.swap(top - 1, top - 2);
+                continue;
+            }
+            LocOp::Drop => {
+                stack.pop().ok_or_else(empty)?;
+                continue;
+            }
+            LocOp::Extend(bytes, signed) => {
+                let value = stack.pop().ok_or_else(empty)?;
+                stack.push(Access::Extend(Box::new(value), Width { bytes: *bytes, signed: *signed }));
+                continue;
+            }
+            LocOp::Compare(relation) => {
+                let (right, left) = (stack.pop().ok_or_else(empty)?, stack.pop().ok_or_else(empty)?);
+                let op = match relation {
+                    Relation::Equal => CmpOp::Eq,
+                    Relation::Unequal => CmpOp::Ne,
+                    Relation::Less => CmpOp::Lt,
+                    Relation::LessOrEqual => CmpOp::Le,
+                    Relation::Greater => CmpOp::Gt,
+                    Relation::GreaterOrEqual => CmpOp::Ge,
+                };
+                stack.push(Access::Compare(op, Box::new(left), Box::new(right)));
+                continue;
+            }
+            LocOp::Add => BinOp::Add,
+            LocOp::Sub => BinOp::Sub,
+            LocOp::Mul => BinOp::Mul,
+            LocOp::And => BinOp::And,
+            LocOp::Or => BinOp::Or,
+            LocOp::Xor => BinOp::Xor,
+            LocOp::Shl => BinOp::Shl,
+            LocOp::Shr => BinOp::Shr,
+            LocOp::Sar => BinOp::Sar,
+        };
+        let (right, left) = (stack.pop().ok_or_else(empty)?, stack.pop().ok_or_else(empty)?);
+        stack.push(match (binary, left, right) {
+            (BinOp::Add, Access::Binary(BinOp::Add, base, inner), Access::Constant(more)) => match *inner {
+                Access::Constant(known) => plus(*base, known.wrapping_add(more)),
+                other => Access::Binary(
+                    BinOp::Add,
+                    Box::new(Access::Binary(BinOp::Add, base, Box::new(other))),
+                    Box::new(Access::Constant(more)),
+                ),
+            },
+            (BinOp::Add, left, Access::Constant(more)) => plus(left, more),
+            (op, left, right) => Access::Binary(op, Box::new(left), Box::new(right)),
+        });
+    }
+    stack.pop().ok_or_else(empty)
+}
