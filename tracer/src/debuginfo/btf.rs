@@ -3,7 +3,9 @@
 //! Format: `Documentation/bpf/btf.rst` in the kernel's tree. Every offset is checked; a broken table gives
 //! [`BtfError`], a broken reference gives `void`.
 
+use std::cell::{Cell, OnceCell};
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 
 use crate::debuginfo::model::{Member, Shape, TypeId, Types};
@@ -37,7 +39,14 @@ pub struct Btf {
     /// Offset of each type's record; the first is type 1.
     records: Vec<u32>,
     strings: (usize, usize),
+    /// Names that were looked for so far.
+    searches: Cell<u32>,
+    /// Hashes of all names with their types, sorted; made when many names are looked for.
+    index: OnceCell<Vec<(u64, u32)>>,
 }
+
+/// So many names are looked for by reading the whole table each time; a wildcard looks for thousands.
+const SEARCHES: u32 = 16;
 
 mod kind {
     pub(super) const INT: u32 = 1;
@@ -121,7 +130,7 @@ impl Btf {
         if at != types.1 {
             return Err(BtfError::Malformed("its last type is cut short"));
         }
-        Ok(Btf { bytes, records, strings })
+        Ok(Btf { bytes, records, strings, searches: Cell::new(0), index: OnceCell::new() })
     }
 
     fn record(&self, ty: TypeId) -> Option<Record<'_>> {
@@ -140,9 +149,29 @@ impl Btf {
     /// A type by kind and name.
     fn find(&self, kinds: &[u32], name: &str) -> Option<TypeId> {
         let wanted = name.as_bytes();
-        (1..=self.records.len() as u64).map(TypeId).find(|ty| {
+        let is_it = |ty: &TypeId| {
             self.record(*ty).is_some_and(|record| kinds.contains(&record.kind()) && record.name_is(wanted))
-        })
+        };
+        if self.searches.get() < SEARCHES {
+            self.searches.set(self.searches.get() + 1);
+            return (1..=self.records.len() as u64).map(TypeId).find(is_it);
+        }
+        let index = self.index.get_or_init(|| self.names());
+        let hash = hash(wanted);
+        let start = index.partition_point(|(other, _)| *other < hash);
+        let same = index[start..].iter().take_while(|(other, _)| *other == hash);
+        same.map(|(_, ty)| TypeId(u64::from(*ty))).find(is_it)
+    }
+
+    fn names(&self) -> Vec<(u64, u32)> {
+        let mut names: Vec<(u64, u32)> = (1..=self.records.len() as u32)
+            .filter_map(|ty| {
+                let name = self.string(self.record(TypeId(u64::from(ty)))?.word(0));
+                (!name.is_empty()).then(|| (hash(name.as_bytes()), ty))
+            })
+            .collect();
+        names.sort_unstable();
+        names
     }
 
     /// A structure, union, enumeration, typedef or base type by its name in C: `task_struct`, `struct task_struct`.
@@ -248,6 +277,12 @@ impl Btf {
             _ => name,
         }
     }
+}
+
+fn hash(name: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(name);
+    hasher.finish()
 }
 
 struct Record<'b> {
@@ -366,6 +401,10 @@ mod tests {
         assert_eq!(names, ["file", "buf", "count", "pos"]);
         assert_eq!(btf.name(read.params[0].1), "struct file*");
         assert!(btf.functions("vfs_rea*").contains(&"vfs_read".to_owned()));
+        for _ in 0..SEARCHES {
+            assert!(btf.function("no such function").is_none());
+        }
+        assert_eq!(btf.function("vfs_read"), Some(read), "by the index");
         assert!(
             btf.tracepoint("sched_switch").is_some_and(|args| args.iter().any(|(name, _)| name == "prev"))
         );

@@ -188,7 +188,9 @@ impl<'p> Body<'_, 'p> {
                 LongOp::Imm(0)
             }
             ExprKind::Target(target) => match &target.value {
-                TargetValue::Value(access) if self.is_kernel() => self.access(access, target),
+                TargetValue::Value(access) if self.is_kernel() || is_arithmetic(access) => {
+                    self.access(access, target)
+                }
                 TargetValue::Value(_) | TargetValue::List { .. } | TargetValue::Pretty { .. } => {
                     self.unsupported(expr.span, &format!("the target variable {}", target.text));
                     LongOp::Imm(0)
@@ -473,4 +475,19 @@ fn stands_at_top(body: &[hir::Stmt], here: &hir::Stmt) -> bool {
 /// The id of a global in the IR: the same number.
 pub(super) fn global_id(global: hir::GlobalId) -> GlobalId {
     GlobalId(global.0)
+}
+
+/// Whether an access looks at nothing of the hit: an offset, a size, an address that is computed.
+fn is_arithmetic(access: &hir::Access) -> bool {
+    match access {
+        hir::Access::Constant(_) | hir::Access::Dynamic(_) => true,
+        hir::Access::Binary(_, left, right) | hir::Access::Compare(_, left, right) => {
+            is_arithmetic(left) && is_arithmetic(right)
+        }
+        hir::Access::Extend(value, _) => is_arithmetic(value),
+        hir::Access::Register(..)
+        | hir::Access::Argument(..)
+        | hir::Access::Load { .. }
+        | hir::Access::Saved(_) => false,
+    }
 }

@@ -5,7 +5,7 @@
 //! 3. *Resolve* asks the families where base points are, and, for every place, what its target expressions mean
 //!    (`resolve`).
 //! 4. *Group*: places whose target expressions mean the same become one probe with many sites.
-//! 5. *Settle* makes typed trees (`build`), until no type is learned any more.
+//! 5. *Settle* makes typed trees (`build`), until no type is learned any more, and *checks* what only the whole shows.
 //!
 //! **Not here:** any of the steps' details.
 
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tracer_common::manifest::Site;
 
 use crate::diagnostics::{Code, Diagnostic, Label, Sink};
-use crate::sema::build::{self, Outcome, Outcomes};
+use crate::sema::build::{self, Flow, Outcome, Outcomes};
 use crate::sema::family::{Candidate, Family, TargetScope};
 use crate::sema::library::Library;
 use crate::sema::load::{Loaded, load};
@@ -147,6 +147,7 @@ pub(super) struct Group<'a> {
     pub(super) sites: Vec<u32>,
     pub(super) trace: Vec<Label>,
     pub(super) locals: Vec<LocalInfo>,
+    pub(super) flow: Flow,
     /// Names of each site's lists, by expression, in the order of the sites.
     pub(super) lists: Vec<BTreeMap<ast::ExprId, Vec<String>>>,
 }
@@ -218,8 +219,8 @@ impl<'a> Elaborator<'_, 'a> {
             }
             diagnostic
         };
-        let resolved = self.families.iter().find_map(|family| family.resolve(&base.components, base.span));
-        let candidates = match resolved {
+        let by_family = || self.families.iter().find_map(|f| f.resolve(&base.components, base.span));
+        let candidates = match self.by_forms(base).or_else(by_family) {
             Some(result) => result.map_err(traced)?,
             None => {
                 let text = point::text(&base.components);
@@ -246,6 +247,23 @@ impl<'a> Elaborator<'_, 'a> {
         Ok(found)
     }
 
+    /// The places of a point with wildcards in the names of its components: those of all forms that match.
+    fn by_forms(&self, base: &Expanded<'a>) -> Option<Result<Vec<Candidate>, Diagnostic>> {
+        let forms = self.families.iter().flat_map(|family| family.forms());
+        let points = forms.filter_map(|form| point::by_form(&base.components, form));
+        let mut all = Vec::new();
+        let mut first = None;
+        for components in points {
+            let resolved = self.families.iter().find_map(|family| family.resolve(&components, base.span));
+            match resolved {
+                Some(Ok(candidates)) => all.extend(candidates),
+                Some(Err(diagnostic)) => first = first.or(Some(diagnostic)),
+                None => {}
+            }
+        }
+        if all.is_empty() { first.map(Err) } else { Some(Ok(all)) }
+    }
+
     fn site(
         &mut self,
         probe: &'a ast::Probe,
@@ -254,7 +272,12 @@ impl<'a> Elaborator<'_, 'a> {
         candidate: Candidate,
         classes: &mut HashMap<Key, usize>,
     ) {
-        let mut resolver = Resolver { scope: &*candidate.scope, at_entry: false, outcomes: Outcomes::new() };
+        let mut resolver = Resolver {
+            scope: &*candidate.scope,
+            types: self.globals_scope,
+            at_entry: false,
+            outcomes: Outcomes::new(),
+        };
         for condition in &base.conditions {
             resolver.visit_expr(condition);
         }
@@ -306,6 +329,7 @@ impl<'a> Elaborator<'_, 'a> {
             sites: vec![number],
             trace: base.trace.clone(),
             locals: Vec::new(),
+            flow: Flow::default(),
             lists: vec![lists],
         });
     }

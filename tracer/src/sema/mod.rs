@@ -2,10 +2,12 @@
 //!
 //! Rooms, in reading order: `program` (the product), `elaborate` (the steps), `library` and `load` (tapset files),
 //! `point` (aliases), `family` and `families/` (base probe points), `resolve` (target expressions), `symbols` (types
-//! learned so far), `build/` (typed trees), `settle` (until all types are known), `print` (`-p2`).
+//! learned so far), `build/` (typed trees), `settle` (until all types are known), `checks` (of
+//! the whole), `print` (`-p2`).
 
 pub mod arguments;
 mod build;
+mod checks;
 pub mod elaborate;
 pub mod families;
 pub mod family;

@@ -209,6 +209,29 @@ pub fn text(components: &[ProbePointComponent]) -> String {
     print_probe_point(&point)
 }
 
+/// A point with wildcards in its components' names, as one of a family's forms (`kernel.function(string).call`) says
+/// it; `None` when it has none, or the form does not match.
+pub(super) fn by_form(point: &[ProbePointComponent], form: &str) -> Option<Vec<ProbePointComponent>> {
+    if !point.iter().any(|component| has_wildcards(&component.name)) {
+        return None;
+    }
+    let mut components = Vec::with_capacity(point.len());
+    let mut mine = point.iter().peekable();
+    for theirs in form.split('.') {
+        let (name, takes) = theirs.split_once('(').map_or((theirs, false), |(name, _)| (name, true));
+        let next = *mine.peek()?;
+        if !glob_match(&next.name, name) || next.arg.is_some() != takes {
+            return None;
+        }
+        components.push(ProbePointComponent { name: name.into(), ..next.clone() });
+        // `**` stands for any number of components.
+        if &*next.name != "**" {
+            mine.next();
+        }
+    }
+    mine.all(|rest| &*rest.name == "**").then_some(components)
+}
+
 /// How many components of a point an alias's name covers.
 fn prefix(point: &[ProbePointComponent], name: &[ProbePointComponent]) -> Option<usize> {
     let mut at = 0;

@@ -2,8 +2,10 @@
 //!
 //! **Not here:** what a place has (`families`), what is made of it (`build::target`).
 
+use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::build::{self, Outcome, Outcomes};
-use crate::sema::family::TargetScope;
+use crate::sema::family::{Resolved, TargetScope};
+use crate::source::Span;
 use crate::syntax::ast::{self, ExprKind, PathStepKind, TargetRoot};
 use crate::syntax::visit::{self, Visitor};
 
@@ -11,14 +13,29 @@ use crate::syntax::visit::{self, Visitor};
 /// looked at.
 pub(super) struct Resolver<'s> {
     pub(super) scope: &'s dyn TargetScope,
+    /// What `@cast` means where no traced code is behind the handler.
+    pub(super) types: &'s dyn TargetScope,
     pub(super) at_entry: bool,
     pub(super) outcomes: Outcomes,
 }
 
 impl Resolver<'_> {
+    fn resolve(&self, target: &ast::TargetExpr, span: Span) -> Result<Resolved, Diagnostic> {
+        let resolved = self.scope.resolve(target, span, self.at_entry);
+        match resolved {
+            Err(diagnostic)
+                if diagnostic.code == Code::NoTargetVariables
+                    && matches!(target.root, TargetRoot::Cast { .. }) =>
+            {
+                self.types.resolve(target, span, self.at_entry)
+            }
+            resolved => resolved,
+        }
+    }
+
     fn is_defined(&self, expr: &ast::Expr) -> bool {
         match &expr.kind {
-            ExprKind::Target(target) => self.scope.resolve(target, expr.span, self.at_entry).is_ok(),
+            ExprKind::Target(target) => self.resolve(target, expr.span).is_ok(),
             _ => true,
         }
     }
@@ -75,7 +92,7 @@ impl Visitor for Resolver<'_> {
                 if is_fact(target) {
                     return;
                 }
-                let outcome = match self.scope.resolve(target, expr.span, self.at_entry) {
+                let outcome = match self.resolve(target, expr.span) {
                     Ok(resolved) => Outcome::Value(resolved),
                     Err(diagnostic) => Outcome::Missing(Box::new(diagnostic)),
                 };

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::diagnostics::{Code, Diagnostic, Sink, suggest};
-use crate::sema::build::{self, Body, Builder, Built, Outcomes};
+use crate::diagnostics::{Code, Diagnostic, Sink};
+use crate::sema::build::{self, Body, Builder, Built, Flow, Outcomes};
 use crate::sema::elaborate::{self, Elaborator};
 use crate::sema::program::{Function, FunctionId, Global, GlobalTy, Literal, LocalId, Probe, Program, Ty};
 use crate::sema::resolve::Resolver;
@@ -55,9 +55,7 @@ impl Elaborator<'_, '_> {
                 for error in errors {
                     sink.push(error);
                 }
-                if !sink.has_errors() {
-                    self.never_assigned(sink);
-                }
+                self.check(sink);
                 return self.program(sink, probes, functions);
             }
         }
@@ -129,6 +127,7 @@ impl Elaborator<'_, '_> {
             read_at: BTreeMap::new(),
             assigned: BTreeSet::new(),
             warnings: Vec::new(),
+            flow: Flow::default(),
             trace: group.trace.clone(),
             lists: BTreeMap::new(),
         };
@@ -136,6 +135,7 @@ impl Elaborator<'_, '_> {
         errors.extend(problems);
         let group = &mut self.groups[n];
         group.locals.clone_from(&built.locals);
+        group.flow = built.flow;
         for (site, names) in group.sites.iter().zip(&group.lists) {
             let mut variables = vec![Vec::new(); lists.len()];
             for (id, list) in &lists {
@@ -157,11 +157,12 @@ impl Elaborator<'_, '_> {
     fn function(&mut self, n: usize, errors: &mut Vec<Diagnostic>) -> Built {
         let info = self.symbols.functions[n].clone();
         let ast::FunctionBody::Block(block) = &info.decl.body else {
-            return Built { body: Vec::new(), locals: info.locals, saved: Vec::new(), has_result: false };
+            let (body, saved, flow) = (Vec::new(), Vec::new(), Flow::default());
+            return Built { body, locals: info.locals, saved, has_result: false, flow };
         };
         let scope = self.globals_scope;
         let outcomes = self.functions.entry(n).or_insert_with(|| {
-            let mut resolver = Resolver { scope, at_entry: false, outcomes: Outcomes::new() };
+            let mut resolver = Resolver { scope, types: scope, at_entry: false, outcomes: Outcomes::new() };
             resolver.visit_block(block);
             resolver.outcomes
         });
@@ -189,12 +190,14 @@ impl Elaborator<'_, '_> {
             read_at: BTreeMap::new(),
             assigned: BTreeSet::new(),
             warnings: Vec::new(),
+            flow: Flow::default(),
             trace: Vec::new(),
             lists: BTreeMap::new(),
         };
-        let (built, result, problems) = builder.build_function(block);
+        let (mut built, result, problems) = builder.build_function(block);
         errors.extend(problems);
         let info = &mut self.symbols.functions[n];
+        info.flow = std::mem::take(&mut built.flow);
         // Callers may have taught the parameters something since; keep both.
         for (mine, theirs) in info.locals.iter_mut().zip(&built.locals) {
             if mine.ty.ty().is_none() && theirs.ty.ty().is_some() {
@@ -213,24 +216,6 @@ impl Elaborator<'_, '_> {
             self.symbols.news.insert(Node::Function(FunctionId(n as u32)));
         }
         built
-    }
-
-    /// Warns of globals that a script reads and nothing ever writes.
-    fn never_assigned(&self, sink: &mut Sink) {
-        let names = self.symbols.globals.iter().map(|info| &*info.decl.name.name);
-        for info in &self.symbols.globals {
-            let given = info.decl.init.is_some() || info.setting.is_some();
-            if !info.read || info.written || given || (self.is_library)(info.file) {
-                continue;
-            }
-            let name = &info.decl.name;
-            let message = format!("never-assigned global variable '{}'", name.name);
-            let warning = Diagnostic::warning(Code::NeverAssigned, name.span, message);
-            sink.push(match suggest::hint(&name.name, names.clone()) {
-                Some(hint) => warning.hint(hint),
-                None => warning,
-            });
-        }
     }
 
     fn program(self, sink: &mut Sink, probes: Vec<Probe>, functions: Vec<Built>) -> Program {

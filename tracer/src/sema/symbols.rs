@@ -153,6 +153,8 @@ pub(super) struct FunctionInfo<'a> {
     pub result: Cell,
     /// Whether some return has a value, or some caller wants one.
     pub has_result: bool,
+    /// What it changes and calls.
+    pub flow: super::build::Flow,
 }
 
 /// All symbols.
@@ -310,6 +312,7 @@ impl<'a> Symbols<'a> {
                 .collect(),
             result: decl.returns.map_or_else(Cell::default, |t| Cell::declared(ty(t), decl.name.span)),
             has_result: decl.returns.is_some(),
+            flow: super::build::Flow::default(),
         });
         self.chosen.insert(key, id);
         id

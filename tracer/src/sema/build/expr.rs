@@ -443,7 +443,7 @@ impl Builder<'_, '_> {
             self.unknown_function(&name.name, args.len(), name.span);
             return zero(span);
         };
-        self.symbols.mentioned.insert(Node::Function(function));
+        self.calls(function, span);
         let args = args.iter().enumerate().map(|(n, arg)| self.argument(function, n, arg)).collect();
         let info = &mut self.symbols.functions[function.0 as usize];
         if let (Some(want), None) = (want, info.result.ty()) {

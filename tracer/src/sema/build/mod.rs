@@ -56,6 +56,18 @@ pub(super) struct Built {
     pub locals: Vec<LocalInfo>,
     pub saved: Vec<Expr>,
     pub has_result: bool,
+    pub flow: Flow,
+}
+
+/// What a body does that matters to the loops of others.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Flow {
+    /// Arrays that it changes, and where.
+    pub changed: BTreeMap<GlobalId, Span>,
+    /// Functions that it calls.
+    pub called: BTreeSet<FunctionId>,
+    /// Calls inside a `foreach` over an array.
+    pub visits: Vec<(GlobalId, FunctionId, Span)>,
 }
 
 /// The state of building one body.
@@ -90,6 +102,7 @@ pub(super) struct Builder<'b, 'a> {
     /// Locals that get a value somewhere.
     pub assigned: BTreeSet<LocalId>,
     pub warnings: Vec<Diagnostic>,
+    pub flow: Flow,
     pub trace: Vec<Label>,
     /// Lists met so far: `$$parms` and the like, by expression.
     pub lists: BTreeMap<ExprId, u32>,
@@ -113,7 +126,8 @@ impl<'b, 'a> Builder<'b, 'a> {
         }
         self.never_assigned();
         self.errors.append(&mut self.warnings);
-        let built = Built { body, locals: self.locals, saved: self.saved, has_result: self.has_result };
+        let Builder { locals, saved, has_result, flow, .. } = self;
+        let built = Built { body, locals, saved, has_result, flow };
         (built, self.lists, self.errors)
     }
 
@@ -123,7 +137,8 @@ impl<'b, 'a> Builder<'b, 'a> {
         body.extend(self.stmts(&block.stmts));
         self.never_assigned();
         self.errors.append(&mut self.warnings);
-        let built = Built { body, locals: self.locals, saved: self.saved, has_result: self.has_result };
+        let Builder { locals, saved, has_result, flow, .. } = self;
+        let built = Built { body, locals, saved, has_result, flow };
         (built, self.result, self.errors)
     }
 
@@ -236,6 +251,15 @@ impl<'b, 'a> Builder<'b, 'a> {
         build(self);
         self.dead -= 1;
         self.saved.truncate(saved);
+    }
+
+    /// Notes that the body calls a function.
+    pub(super) fn calls(&mut self, function: FunctionId, span: Span) {
+        self.symbols.mentioned.insert(Node::Function(function));
+        if self.dead == 0 {
+            self.flow.called.insert(function);
+            self.flow.visits.extend(self.visiting.iter().map(|array| (*array, function, span)));
+        }
     }
 
     /// Notes that something was learned.

@@ -53,7 +53,7 @@ impl Builder<'_, '_> {
             let raise = ExprKind::Raise(Box::new(message));
             return push(StmtKind::Expr(Expr { kind: raise, ty: Ty::Long, span }));
         };
-        self.symbols.mentioned.insert(Node::Function(next));
+        self.calls(next, span);
         let args = self.given.clone();
         let args = args.into_iter().enumerate().map(|(n, given)| self.passed_on(next, n, given, span));
         let args = args.collect();

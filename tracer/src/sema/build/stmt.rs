@@ -2,7 +2,9 @@
 
 use super::{Body, Builder, fold, zero};
 use crate::diagnostics::{Code, Diagnostic};
-use crate::sema::program::{Expr, ExprKind, Foreach, Iterated, SortBy, Stmt, StmtKind, Ty};
+use crate::sema::program::{
+    Element, Expr, ExprKind, Foreach, GlobalId, Iterated, LocalId, Place, SortBy, Stmt, StmtKind, Ty,
+};
 use crate::sema::symbols::Node;
 use crate::source::Span;
 use crate::syntax::ast;
@@ -98,20 +100,37 @@ impl Builder<'_, '_> {
             },
             ast::StmtKind::Try { body, var, handler } => {
                 let body = self.stmts(&body.stmts);
-                let message = var.as_ref().and_then(|var| {
-                    if self.global(&var.name).is_some() {
-                        self.unsupported(var.span, "catching into a global");
-                        return None;
-                    }
-                    let local = self.local(&var.name);
+                let mut first = Vec::new();
+                let message = var.as_ref().map(|var| {
+                    let global = self.global(&var.name);
+                    // A global receives it through a local whose name no script can write.
+                    let name = if global.is_some() {
+                        format!("caught {}", var.name).into()
+                    } else {
+                        var.name.clone()
+                    };
+                    let local = self.local(&name);
                     self.assigned.insert(local);
                     self.learn_local(local, Ty::Str, var.span);
-                    Some(local)
+                    first.extend(global.map(|global| self.keep_message(global, local, var.span)));
+                    local
                 });
-                StmtKind::Try { body, message, handler: self.stmts(&handler.stmts) }
+                first.extend(self.stmts(&handler.stmts));
+                StmtKind::Try { body, message, handler: first }
             }
         };
         out.push(Stmt { kind, span });
+    }
+
+    /// `catch (global)`: gives the message to the global.
+    fn keep_message(&mut self, global: GlobalId, message: LocalId, span: Span) -> Stmt {
+        self.learn_arity(global, 0, span);
+        self.learn_value(global, Ty::Str, span);
+        self.writes(global);
+        let value = Box::new(Expr { kind: ExprKind::Local(message), ty: Ty::Str, span });
+        let place = Place::Global(Element { global, keys: Vec::new(), span });
+        let kind = ExprKind::Assign { place, value };
+        Stmt { kind: StmtKind::Expr(Expr { kind, ty: Ty::Str, span }), span }
     }
 
     fn looped(&mut self, body: &ast::Stmt) -> Vec<Stmt> {
@@ -212,7 +231,7 @@ impl Builder<'_, '_> {
         Some(Foreach { value, keys, over, sort: by_value, limit, body })
     }
 
-    fn loop_variable(&mut self, var: &ast::VarRef, ty: Option<Ty>) -> Option<crate::sema::program::LocalId> {
+    fn loop_variable(&mut self, var: &ast::VarRef, ty: Option<Ty>) -> Option<LocalId> {
         if self.global(&var.name).is_some() {
             self.error(
                 Diagnostic::error(
@@ -249,10 +268,7 @@ impl Builder<'_, '_> {
                         Ty::Long => zero(expr.span),
                         Ty::Str => Expr { kind: ExprKind::Str("".into()), ty, span: expr.span },
                     };
-                    let kind = ExprKind::Assign {
-                        place: crate::sema::program::Place::Local(local),
-                        value: Box::new(value),
-                    };
+                    let kind = ExprKind::Assign { place: Place::Local(local), value: Box::new(value) };
                     Some(StmtKind::Expr(Expr { kind, ty, span: expr.span }))
                 }
             },
@@ -279,7 +295,10 @@ impl Builder<'_, '_> {
     }
 
     /// Arrays must not change while they are visited.
-    pub(super) fn modifies(&mut self, global: crate::sema::program::GlobalId, span: Span) {
+    pub(super) fn modifies(&mut self, global: GlobalId, span: Span) {
+        if self.dead == 0 {
+            self.flow.changed.entry(global).or_insert(span);
+        }
         if self.visiting.contains(&global) {
             let name = self.symbols.globals[global.0 as usize].decl.name.name.clone();
             self.error(

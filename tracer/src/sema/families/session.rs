@@ -157,7 +157,7 @@ fn timer(point: &[ProbePointComponent], span: Span) -> Result<Trigger, Diagnosti
     };
     let randomize = match point.get(2) {
         None => 0,
-        Some(component) if &*component.name == "randomize" => {
+        Some(component) if &*component.name == "randomize" && nanoseconds.is_some() => {
             let Some(amount) = number(component)? else {
                 return Err(Diagnostic::error(Code::ProbePoint, component.span, "randomize needs a number"));
             };
