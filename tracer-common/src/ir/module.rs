@@ -117,8 +117,8 @@ pub struct Global {
     pub ordered: bool,
     /// Whether kernel functions touch it; if not, it lives in the evaluator alone.
     pub shared: bool,
-    /// Written but never read: printed when the session ends.
-    pub print_at_end: bool,
+    /// Written but never read: printed when the session ends, in the order of these numbers.
+    pub print_at_end: Option<u32>,
 }
 
 /// A message from a kernel function to its continuation.

@@ -185,7 +185,7 @@ impl Parser<'_> {
             wrap: false,
             ordered: false,
             shared: false,
-            print_at_end: false,
+            print_at_end: None,
         };
         while self.reader.eat(",")? {
             let token = self.reader.peek();
@@ -198,7 +198,7 @@ impl Parser<'_> {
                 "wrap" => global.wrap = true,
                 "ordered" => global.ordered = true,
                 "shared" => global.shared = true,
-                "print_at_end" => global.print_at_end = true,
+                "print_at_end" => global.print_at_end = Some(self.reader.number()?),
                 _ => {
                     return Err(self
                         .reader

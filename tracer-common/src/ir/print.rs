@@ -327,12 +327,13 @@ impl Display for GlobalText<'_> {
         if *max_entries != self.limits.map_entries {
             write!(f, ", max {max_entries}")?;
         }
-        for (set, word) in
-            [(wrap, "wrap"), (ordered, "ordered"), (shared, "shared"), (print_at_end, "print_at_end")]
-        {
+        for (set, word) in [(wrap, "wrap"), (ordered, "ordered"), (shared, "shared")] {
             if *set {
                 write!(f, ", {word}")?;
             }
+        }
+        if let Some(place) = print_at_end {
+            write!(f, ", print_at_end {place}")?;
         }
         Ok(())
     }

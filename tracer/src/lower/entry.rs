@@ -55,7 +55,7 @@ impl<'p> Lower<'p> {
             wrap: false,
             ordered: false,
             shared: true,
-            print_at_end: false,
+            print_at_end: None,
         });
         self.hidden.push(id);
         id

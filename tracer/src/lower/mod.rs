@@ -118,6 +118,7 @@ pub(crate) struct Lower<'p> {
 
 impl<'p> Lower<'p> {
     fn globals(&mut self) {
+        let order = usage::order_of_mention(self.program);
         for (n, global) in self.program.globals.iter().enumerate() {
             let value = |ty: &Ty, capacity: u16| match ty {
                 Ty::Long => IrTy::Long,
@@ -147,7 +148,7 @@ impl<'p> Lower<'p> {
                 wrap: global.wrap,
                 ordered: self.usage.ordered[n],
                 shared: self.usage.shared[n],
-                print_at_end: global.written && !global.read,
+                print_at_end: (global.written && !global.read).then(|| order[n]),
             });
         }
     }

@@ -34,6 +34,9 @@ pub(super) struct Touches {
     written: BTreeSet<u32>,
     any: BTreeSet<u32>,
     functions: BTreeSet<u32>,
+    /// Globals and functions in the order of their first mention.
+    globals_seen: Vec<u32>,
+    functions_seen: Vec<u32>,
 }
 
 impl Usage {
@@ -96,15 +99,17 @@ impl Touches {
     }
 
     fn body(&mut self, body: &[Stmt]) {
-        walk::stmts(body, &mut |stmt| match &stmt.kind {
-            StmtKind::Clear(global) | StmtKind::Delete { global, .. } => self.writes(*global),
-            StmtKind::Foreach(foreach) => match &foreach.over {
-                Iterated::Array { global, .. } => self.reads(*global),
-                Iterated::Hist { place, .. } => self.reads(place.global),
-            },
-            _ => {}
+        walk::stmts(body, &mut |stmt| {
+            match &stmt.kind {
+                StmtKind::Clear(global) | StmtKind::Delete { global, .. } => self.writes(*global),
+                StmtKind::Foreach(foreach) => match &foreach.over {
+                    Iterated::Array { global, .. } => self.reads(*global),
+                    Iterated::Hist { place, .. } => self.reads(place.global),
+                },
+                _ => {}
+            }
+            walk::stmt_exprs(stmt, &mut |e| self.expr(e));
         });
-        walk::exprs(body, &mut |e| self.expr_itself(e));
     }
 
     fn expr(&mut self, expr: &Expr) {
@@ -134,14 +139,18 @@ impl Touches {
             }
             ExprKind::Crement { place: Place::Global(element), .. } => self.writes(element.global),
             ExprKind::Call { function, .. } => {
-                self.functions.insert(function.0);
+                if self.functions.insert(function.0) {
+                    self.functions_seen.push(function.0);
+                }
             }
             _ => {}
         }
     }
 
     fn touch(&mut self, global: GlobalId) {
-        self.any.insert(global.0);
+        if self.any.insert(global.0) {
+            self.globals_seen.push(global.0);
+        }
     }
 
     fn reads(&mut self, global: GlobalId) {
@@ -157,6 +166,25 @@ impl Touches {
             self.body(&program.functions[next as usize].body);
         }
     }
+}
+
+/// The place of each global in the order in which the script mentions them: in probes, then in the functions that these
+/// call. SystemTap prints globals at the end in this order.
+pub(super) fn order_of_mention(program: &Program) -> Vec<u32> {
+    let mut touches = Touches::default();
+    for probe in &program.probes {
+        touches.body(&probe.body);
+    }
+    let mut next = 0;
+    while let Some(function) = touches.functions_seen.get(next).copied() {
+        touches.body(&program.functions[function as usize].body);
+        next += 1;
+    }
+    let mut order = vec![0; program.globals.len()];
+    for (place, global) in (0..).zip(&touches.globals_seen) {
+        order[*global as usize] = place;
+    }
+    order
 }
 
 /// Whether `op=` is one atomic instruction.

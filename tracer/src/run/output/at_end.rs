@@ -12,11 +12,14 @@ use crate::run::value::Value;
 /// The text of all such globals.
 pub fn globals_at_end(module: &Module, globals: &mut dyn Globals) -> Result<Vec<u8>, GlobalError> {
     let mut out = Vec::new();
-    for (n, global) in module.globals.iter().enumerate() {
-        if !global.print_at_end {
-            continue;
-        }
-        let id = GlobalId(n as u32);
+    let mut printed: Vec<(u32, GlobalId)> = (0..)
+        .map(GlobalId)
+        .zip(&module.globals)
+        .filter_map(|(id, global)| global.print_at_end.map(|place| (place, id)))
+        .collect();
+    printed.sort();
+    for (_, id) in printed {
+        let global = &module.globals[id.index()];
         let name = global.name.as_bytes();
         match (&global.ty, global.keys.is_empty()) {
             (GlobalTy::Value(ty), true) => {
