@@ -1,10 +1,10 @@
 //! Expressions.
 
-use tracer_common::intrinsic::{Intrinsic, Kind};
+use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{BinOp, CmpOp, SiteFact};
 use tracer_common::stat::{HistOp, StatOp};
 
-use super::{Body, Builder, counted, fold, word, zero};
+use super::{Body, Builder, fold, word, zero};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::program::{Element, Expr, ExprKind, FunctionId, GlobalId, Ty};
 use crate::sema::symbols::Node;
@@ -247,7 +247,7 @@ impl Builder<'_, '_> {
             }
             ast::ExprKind::ProbeWrite(_) => self.unsupported(span, "@probewrite"),
             ast::ExprKind::Register { .. } => self.unsupported(span, "@kregister and @uregister"),
-            ast::ExprKind::Deref { .. } => self.unsupported(span, "@kderef and @uderef"),
+            ast::ExprKind::Deref { user, size, address } => self.deref(*user, *size, address, expr),
             ast::ExprKind::Embedded(_) => {
                 self.error(embedded(span));
                 zero(span)
@@ -478,51 +478,6 @@ impl Builder<'_, '_> {
             }
         }
         Expr { ty: found, ..value }
-    }
-
-    /// `@hist_log(x)[n]`
-    fn bucket(&mut self, hist: &ast::Hist, keys: &[ast::Subscript], span: Span) -> Expr {
-        let Some((op, element)) = self.hist(hist) else { return zero(span) };
-        let [ast::Subscript::Value(index)] = keys else {
-            self.error(Diagnostic::error(Code::Arity, span, "a histogram has one index"));
-            return zero(span);
-        };
-        let index = Box::new(self.long(index));
-        Expr { kind: ExprKind::Bucket { hist: op, element, index }, ty: Ty::Long, span }
-    }
-
-    fn intrinsic(&mut self, intrinsic: Intrinsic, args: &[ast::Expr], name: Span, span: Span) -> Expr {
-        if !(self.is_library)(self.file) {
-            self.error(
-                Diagnostic::error(
-                    Code::UnknownFunction,
-                    name,
-                    format!("__builtin_{} is for tapsets only", intrinsic.name()),
-                )
-                .hint("call the tapset function instead"),
-            );
-            return zero(span);
-        }
-        if intrinsic.args().len() != args.len() {
-            self.error(Diagnostic::error(
-                Code::Arity,
-                span,
-                format!(
-                    "__builtin_{}() takes {}",
-                    intrinsic.name(),
-                    counted(&intrinsic.args().len().to_string(), "argument")
-                ),
-            ));
-            return zero(span);
-        }
-        let args = intrinsic
-            .args()
-            .iter()
-            .zip(args)
-            .map(|(kind, arg)| self.typed(arg, if *kind == Kind::Long { Ty::Long } else { Ty::Str }))
-            .collect();
-        let ty = if intrinsic.result() == Some(Kind::Str) { Ty::Str } else { Ty::Long };
-        Expr { kind: ExprKind::Intrinsic { intrinsic, args }, ty, span }
     }
 
     fn entry(&mut self, inner: &ast::Expr, span: Span, want: Option<Ty>) -> Expr {

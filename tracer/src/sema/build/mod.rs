@@ -2,10 +2,11 @@
 //!
 //! A body is built again when types that it depends on were learned (`settle`); diagnostics of the last time count.
 //!
-//! Rooms, in reading order: this file (the builder's state, names), `stmt`, `expr`, `assign`, `overload`, `target`,
+//! Rooms, in reading order: this file (the builder's state, names), `stmt`, `expr`, `builtin`, `assign`, `overload`, `target`,
 //! `print`, `fold` (conditions that are known at compile time).
 
 mod assign;
+mod builtin;
 mod expr;
 pub(super) mod fold;
 mod overload;
