@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 pub enum Part {
     /// Printed as it is: bytes, since scripts may say `"\xff"`.
     Text(Vec<u8>),
-    /// Consumes one argument, plus one for each [`Size::Argument`].
+    /// Consumes one argument, plus one for each [`Size::Argument`]; memory may consume several.
     Conversion(Conversion),
 }
 
@@ -30,6 +30,25 @@ pub struct Conversion {
     pub width: Option<Size>,
     /// Precision: maximum characters of a string, minimum digits of a number.
     pub precision: Option<Size>,
+}
+
+impl Conversion {
+    /// How many values it prints: one, but for memory, whose bytes come in longs, the first byte lowest. A precision
+    /// tells how many bytes there are, 1 unless told.
+    pub fn values(&self) -> usize {
+        match self.kind {
+            ConversionKind::Memory | ConversionKind::MemoryHex => self.bytes().div_ceil(8).max(1),
+            _ => 1,
+        }
+    }
+
+    /// Bytes of memory that are printed.
+    pub fn bytes(&self) -> usize {
+        match self.precision {
+            Some(Size::Fixed(bytes)) => bytes as usize,
+            Some(Size::Argument) | None => 1,
+        }
+    }
 }
 
 /// A width or a precision.
@@ -62,7 +81,7 @@ pub enum ConversionKind {
     String,
     /// `%b`: the value's bytes, width 1, 2, 4 or 8.
     Binary,
-    /// `%m`: bytes of memory at an address.
+    /// `%m`: bytes of memory. The script names an address; what arrives are the bytes ([`Conversion::values`]).
     Memory,
     /// `%M`: the same in hexadecimal.
     MemoryHex,

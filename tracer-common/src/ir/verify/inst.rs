@@ -343,7 +343,7 @@ impl<'m> Verifier<'m> {
                     expected.push(Ty::Long);
                 }
             }
-            expected.push(match conversion.kind {
+            let ty = match conversion.kind {
                 ConversionKind::String => Ty::Str(0),
                 ConversionKind::Signed
                 | ConversionKind::Unsigned
@@ -355,7 +355,8 @@ impl<'m> Verifier<'m> {
                 | ConversionKind::Binary
                 | ConversionKind::Memory
                 | ConversionKind::MemoryHex => Ty::Long,
-            });
+            };
+            expected.extend(core::iter::repeat_n(ty, conversion.values()));
         }
         self.kinds(expected.into_iter(), args.iter().map(kind_of), "argument");
     }

@@ -28,7 +28,14 @@ pub fn format(format: &Format, args: &[Value]) -> Vec<u8> {
                 };
                 let width = size(conversion.width).map(|n| n.clamp(0, WIDEST) as usize);
                 let precision = size(conversion.precision).map(|n| n.clamp(0, WIDEST) as usize);
-                convert(&mut out, conversion, width, precision, args.next());
+                if let ConversionKind::Memory | ConversionKind::MemoryHex = conversion.kind {
+                    let words = args.by_ref().take(conversion.values()).map(Value::long);
+                    let mut bytes: Vec<u8> = words.flat_map(i64::to_le_bytes).collect();
+                    bytes.truncate(conversion.bytes());
+                    memory(&mut out, conversion, width, &bytes);
+                } else {
+                    convert(&mut out, conversion, width, precision, args.next());
+                }
             }
         }
     }
@@ -66,18 +73,25 @@ fn convert(
             let bytes = size(precision).or(size(width)).unwrap_or(8);
             pad(out, left, columns, 0, &number.to_le_bytes()[..bytes]);
         }
-        // Memory is read where the hit is; what arrives here is its bytes.
-        ConversionKind::Memory => pad(out, left, columns, b' ', bytes),
-        ConversionKind::MemoryHex => {
-            let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            pad(out, left, columns, b' ', text.as_bytes());
-        }
+        // These have their own function.
+        ConversionKind::Memory | ConversionKind::MemoryHex => {}
         ConversionKind::Signed
         | ConversionKind::Unsigned
         | ConversionKind::HexLower
         | ConversionKind::HexUpper
         | ConversionKind::Octal
         | ConversionKind::Pointer => digits(out, conversion, columns, precision, number),
+    }
+}
+
+/// Memory was read where the hit is; here are its bytes.
+fn memory(out: &mut Vec<u8>, conversion: &Conversion, width: Option<usize>, bytes: &[u8]) {
+    let (left, columns) = (conversion.left, width.unwrap_or(0));
+    if conversion.kind == ConversionKind::MemoryHex {
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        pad(out, left, columns, b' ', text.as_bytes());
+    } else {
+        pad(out, left, columns, b' ', bytes);
     }
 }
 

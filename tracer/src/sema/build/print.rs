@@ -1,13 +1,17 @@
 //! The print family: every member becomes a format with arguments.
 
 use tracer_common::format::{Conversion, ConversionKind, Format, Part, Size};
+use tracer_common::ir::{BinOp, Space, Width};
 
 use super::{Builder, counted, zero};
 use crate::diagnostics::{Code, Diagnostic};
-use crate::sema::program::{Expr, ExprKind, Ty};
+use crate::sema::program::{Access, Expr, ExprKind, Target, TargetValue, Ty};
 use crate::source::Span;
 use crate::syntax::ast::{self, PrintWhat};
 use crate::syntax::format::{self as parsed, Count, Piece, Want};
+
+/// Most bytes that `%m` and `%M` show.
+const MEMORY: usize = 512;
 
 impl Builder<'_, '_> {
     pub(super) fn print(&mut self, print: &ast::Print, span: Span) -> Expr {
@@ -112,8 +116,81 @@ impl Builder<'_, '_> {
                 _ => built.push(Expr { ty, ..value }),
             }
         }
-        Some((convert(format), built))
+        self.memory(convert(format), built, span)
     }
+
+    /// `%m` and `%M`: the bytes are read at the hit, and printed where the record arrives.
+    fn memory(&mut self, format: Format, args: Vec<Expr>, span: Span) -> Option<(Format, Vec<Expr>)> {
+        let mut built = Vec::with_capacity(args.len());
+        let mut args = args.into_iter();
+        for part in &format {
+            let Part::Conversion(conversion) = part else { continue };
+            for size in [conversion.width, conversion.precision] {
+                if size == Some(Size::Argument) {
+                    built.extend(args.next());
+                }
+            }
+            let value = args.next()?;
+            if !matches!(conversion.kind, ConversionKind::Memory | ConversionKind::MemoryHex) {
+                built.push(value);
+                continue;
+            }
+            let letter = conversion.kind.letter();
+            if conversion.precision == Some(Size::Argument) || conversion.bytes() > MEMORY {
+                let what = format!("%{letter} of a number of bytes that is not known, or beyond {MEMORY},");
+                self.unsupported(span, &what);
+                return None;
+            }
+            let is_simple =
+                matches!(value.kind, ExprKind::Number(_) | ExprKind::Local(_) | ExprKind::Target(_));
+            if conversion.values() > 1 && !is_simple {
+                self.error(
+                    Diagnostic::error(
+                        Code::Unsupported,
+                        value.span,
+                        format!("%{letter} of more than 8 bytes needs an address that is a variable"),
+                    )
+                    .hint("assign it to a variable first"),
+                );
+                return None;
+            }
+            let space = if conversion.alternate { Space::User } else { Space::Kernel };
+            for word in 0..conversion.values() {
+                let bytes = conversion.bytes().saturating_sub(8 * word).min(8);
+                let target = Target {
+                    text: format!("%{letter}").into(),
+                    value: TargetValue::Value(word_of_memory(space, 8 * word, bytes)),
+                    indices: vec![value.clone()],
+                };
+                built.push(Expr { kind: ExprKind::Target(target), ty: Ty::Long, span: value.span });
+            }
+        }
+        Some((format, built))
+    }
+}
+
+/// At most 8 bytes of memory behind an address, the first one lowest, in as few reads as there are powers of two.
+fn word_of_memory(space: Space, from: usize, bytes: usize) -> Access {
+    let mut word = None;
+    let mut done = 0;
+    for size in [8, 4, 2, 1].into_iter().filter(|size| bytes & size != 0) {
+        let read = Access::Load {
+            space,
+            address: Box::new(Access::Dynamic(0)),
+            offset: (from + done) as i32,
+            width: Width { bytes: size as u8, signed: false },
+        };
+        word = Some(match word {
+            None => read,
+            Some(before) => {
+                let shift = Box::new(Access::Constant(8 * done as i64));
+                let above = Access::Binary(BinOp::Shl, Box::new(read), shift);
+                Access::Binary(BinOp::Or, Box::new(before), Box::new(above))
+            }
+        });
+        done += size;
+    }
+    word.unwrap_or(Access::Constant(0))
 }
 
 fn conversion(kind: ConversionKind) -> Conversion {
