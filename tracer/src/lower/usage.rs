@@ -138,10 +138,8 @@ impl Touches {
                 self.overwrites(element.global);
             }
             ExprKind::Crement { place: Place::Global(element), .. } => self.writes(element.global),
-            ExprKind::Call { function, .. } => {
-                if self.functions.insert(function.0) {
-                    self.functions_seen.push(function.0);
-                }
+            ExprKind::Call { function, .. } if self.functions.insert(function.0) => {
+                self.functions_seen.push(function.0);
             }
             _ => {}
         }

@@ -100,10 +100,12 @@ fn nul_bytes() {
 
 #[test]
 fn memory_arrives_as_bytes() {
-    let bytes = [text(&[0, 0x41, 0xff])];
-    assert_eq!(printed("%5m|", &bytes), b"  \0A\xff|");
-    assert_eq!(printed("%8M|", &bytes), b"  0041ff|");
-    assert_eq!(printed("%-8M|", &bytes), b"0041ff  |");
+    let bytes = longs(&[0x6867_6665_64ff_4100, 0x6a69]);
+    assert_eq!(printed("%5.3m|", &bytes), b"  \0A\xff|");
+    assert_eq!(printed("%8.3M|", &bytes), b"  0041ff|");
+    assert_eq!(printed("%-8.3M|", &bytes), b"0041ff  |");
+    assert_eq!(printed("%.10m|%d", &bytes), b"\0A\xffdefghij|0");
+    assert_eq!(printed("%.4M|%.1m|%.0m|%m", &bytes), b"0041ff64|i||\0");
 }
 
 #[test]
