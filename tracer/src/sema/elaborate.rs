@@ -19,6 +19,7 @@ use crate::sema::family::{Candidate, Family, TargetScope};
 use crate::sema::library::Library;
 use crate::sema::load::{Loaded, load};
 use crate::sema::point::{self, Expanded, Expander};
+use crate::sema::pointee::Pointees;
 use crate::sema::program::{Listed, Program, Ty};
 use crate::sema::resolve::Resolver;
 use crate::sema::symbols::{LocalInfo, Symbols};
@@ -93,6 +94,7 @@ pub fn elaborate(
         sites: Vec::new(),
         groups: Vec::new(),
         functions: HashMap::new(),
+        pointees: Pointees::new(&files, input.globals_scope),
     };
     // The probes of a tapset file that is in use run as well.
     for probe in files.iter().flat_map(ast::File::probes) {
@@ -166,6 +168,8 @@ pub(super) struct Elaborator<'e, 'a> {
     pub(super) groups: Vec<Group<'a>>,
     /// Outcomes in function bodies.
     pub(super) functions: HashMap<usize, Outcomes>,
+    /// What script values point to.
+    pub(super) pointees: Pointees,
 }
 
 impl<'a> Elaborator<'_, 'a> {
@@ -272,12 +276,7 @@ impl<'a> Elaborator<'_, 'a> {
         candidate: Candidate,
         classes: &mut HashMap<Key, usize>,
     ) {
-        let mut resolver = Resolver {
-            scope: &*candidate.scope,
-            types: self.globals_scope,
-            at_entry: false,
-            outcomes: Outcomes::new(),
-        };
+        let mut resolver = Resolver::new(&*candidate.scope, self.globals_scope, &mut self.pointees);
         for condition in &base.conditions {
             resolver.visit_expr(condition);
         }

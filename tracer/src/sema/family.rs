@@ -42,6 +42,10 @@ pub struct Resolved {
 pub trait TargetScope {
     /// What a target expression means. `at_entry`: inside `@entry(…)`.
     fn resolve(&self, target: &TargetExpr, span: Span, at_entry: bool) -> Result<Resolved, Diagnostic>;
+    /// The type that a pointer points to, as `@cast` takes it; `None` for what is no pointer to something with a name.
+    fn pointee(&self, _target: &TargetExpr) -> Option<String> {
+        None
+    }
     /// Names and types of the variables, for `-L`: `$name:type`.
     fn list(&self) -> Vec<String> {
         Vec::new()

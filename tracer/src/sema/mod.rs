@@ -1,9 +1,9 @@
 //! Pass 2: names to ids, probe points to places, target variables to accesses, types for everything.
 //!
 //! Rooms, in reading order: `program` (the product), `elaborate` (the steps), `library` and `load` (tapset files),
-//! `point` (aliases), `family` and `families/` (base probe points), `resolve` (target expressions), `symbols` (types
-//! learned so far), `build/` (typed trees), `settle` (until all types are known), `checks` (of
-//! the whole), `print` (`-p2`).
+//! `point` (aliases), `family` and `families/` (base probe points), `resolve` (target expressions), `pointee` (what
+//! script values point to), `symbols` (types learned so far), `build/` (typed trees), `settle` (until all types are
+//! known), `checks` (of the whole), `print` (`-p2`).
 
 pub mod arguments;
 mod build;
@@ -14,6 +14,7 @@ pub mod family;
 pub mod library;
 mod load;
 pub mod point;
+mod pointee;
 pub mod print;
 pub mod program;
 mod resolve;

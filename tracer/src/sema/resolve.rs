@@ -2,24 +2,52 @@
 //!
 //! **Not here:** what a place has (`families`), what is made of it (`build::target`).
 
+use std::collections::BTreeMap;
+
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::build::{self, Outcome, Outcomes};
 use crate::sema::family::{Resolved, TargetScope};
+use crate::sema::pointee::Pointees;
 use crate::source::Span;
 use crate::syntax::ast::{self, ExprKind, PathStepKind, TargetRoot};
+use crate::syntax::print::print_expr;
 use crate::syntax::visit::{self, Visitor};
 
 /// Finds out what the target expressions of a body mean at one place. Branches that `@defined` rules out are not
 /// looked at.
 pub(super) struct Resolver<'s> {
-    pub(super) scope: &'s dyn TargetScope,
+    scope: &'s dyn TargetScope,
     /// What `@cast` means where no traced code is behind the handler.
-    pub(super) types: &'s dyn TargetScope,
-    pub(super) at_entry: bool,
+    types: &'s dyn TargetScope,
+    at_entry: bool,
+    /// What was found out.
     pub(super) outcomes: Outcomes,
+    pointees: &'s mut Pointees,
+    /// What target expressions point to.
+    targets: BTreeMap<ast::ExprId, String>,
+    /// What the body's `return`s point to.
+    pub(super) returned: Option<String>,
 }
 
-impl Resolver<'_> {
+impl<'s> Resolver<'s> {
+    /// For a new body.
+    pub(super) fn new(
+        scope: &'s dyn TargetScope,
+        types: &'s dyn TargetScope,
+        pointees: &'s mut Pointees,
+    ) -> Resolver<'s> {
+        pointees.enter_body();
+        Resolver {
+            scope,
+            types,
+            at_entry: false,
+            outcomes: Outcomes::new(),
+            pointees,
+            targets: BTreeMap::new(),
+            returned: None,
+        }
+    }
+
     fn resolve(&self, target: &ast::TargetExpr, span: Span) -> Result<Resolved, Diagnostic> {
         let resolved = self.scope.resolve(target, span, self.at_entry);
         match resolved {
@@ -33,9 +61,47 @@ impl Resolver<'_> {
         }
     }
 
+    /// `p->member` as the `@cast` that it means, when it is known what p points to.
+    fn as_cast(&self, target: &ast::TargetExpr) -> Option<ast::TargetExpr> {
+        let TargetRoot::Value(operand) = &target.root else { return None };
+        let ty = self.pointees.of(operand, &self.targets)?;
+        let root =
+            TargetRoot::Cast { operand: operand.clone(), type_name: ast::Text::from(&*ty), module: None };
+        Some(ast::TargetExpr { root, ..target.clone() })
+    }
+
+    fn target(&mut self, expr: &ast::Expr, target: &ast::TargetExpr) {
+        let cast = self.as_cast(target);
+        if let (None, TargetRoot::Value(operand)) = (&cast, &target.root) {
+            let text = print_expr(operand);
+            let unknown = Diagnostic::error(
+                Code::UnresolvedTarget,
+                target.root_span,
+                format!("it is not known what {text} points to"),
+            )
+            .hint(format!(
+                "@cast({text}, \"type\") says it; else it must be assigned from a $variable before"
+            ));
+            self.outcomes.insert(expr.id, Outcome::Missing(Box::new(unknown)));
+            return;
+        }
+        let target = cast.as_ref().unwrap_or(target);
+        let outcome = match self.resolve(target, expr.span) {
+            Ok(resolved) => Outcome::Value(resolved),
+            Err(diagnostic) => Outcome::Missing(Box::new(diagnostic)),
+        };
+        self.outcomes.insert(expr.id, outcome);
+        if let Some(ty) = self.scope.pointee(target) {
+            self.targets.insert(expr.id, ty);
+        }
+    }
+
     fn is_defined(&self, expr: &ast::Expr) -> bool {
         match &expr.kind {
-            ExprKind::Target(target) => self.resolve(target, expr.span).is_ok(),
+            ExprKind::Target(target) => {
+                let cast = self.as_cast(target);
+                self.resolve(cast.as_ref().unwrap_or(target), expr.span).is_ok()
+            }
             _ => true,
         }
     }
@@ -64,6 +130,11 @@ impl Visitor for Resolver<'_> {
             return;
         }
         visit::walk_stmt(self, stmt);
+        if let ast::StmtKind::Return(Some(value)) = &stmt.kind
+            && let Some(ty) = self.pointees.of(value, &self.targets)
+        {
+            self.returned = Some(ty);
+        }
     }
 
     fn visit_expr(&mut self, expr: &ast::Expr) {
@@ -92,18 +163,20 @@ impl Visitor for Resolver<'_> {
                 if is_fact(target) {
                     return;
                 }
-                let outcome = match self.resolve(target, expr.span) {
-                    Ok(resolved) => Outcome::Value(resolved),
-                    Err(diagnostic) => Outcome::Missing(Box::new(diagnostic)),
-                };
-                self.outcomes.insert(expr.id, outcome);
                 if let TargetRoot::Cast { operand, .. } | TargetRoot::Value(operand) = &target.root {
                     self.visit_expr(operand);
                 }
+                self.target(expr, target);
                 for step in &target.path {
                     if let PathStepKind::Index(index) = &step.kind {
                         self.visit_expr(index);
                     }
+                }
+            }
+            ExprKind::Assign { left, right, .. } => {
+                visit::walk_expr(self, expr);
+                if let Some(ty) = self.pointees.of(right, &self.targets) {
+                    self.pointees.assign(left, ty);
                 }
             }
             _ => visit::walk_expr(self, expr),

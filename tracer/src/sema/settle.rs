@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::diagnostics::{Code, Diagnostic, Sink};
-use crate::sema::build::{self, Body, Builder, Built, Flow, Outcomes};
+use crate::sema::build::{self, Body, Builder, Built, Flow};
 use crate::sema::elaborate::{self, Elaborator};
 use crate::sema::program::{Function, FunctionId, Global, GlobalTy, Literal, LocalId, Probe, Program, Ty};
 use crate::sema::resolve::Resolver;
@@ -162,7 +162,7 @@ impl Elaborator<'_, '_> {
         };
         let scope = self.globals_scope;
         let outcomes = self.functions.entry(n).or_insert_with(|| {
-            let mut resolver = Resolver { scope, types: scope, at_entry: false, outcomes: Outcomes::new() };
+            let mut resolver = Resolver::new(scope, scope, &mut self.pointees);
             resolver.visit_block(block);
             resolver.outcomes
         });

@@ -82,8 +82,17 @@ pub(super) struct Functions<'w> {
 
 impl TargetScope for Functions<'_> {
     fn resolve(&self, target: &TargetExpr, span: Span, at_entry: bool) -> Result<Resolved, Diagnostic> {
-        let btf = self.types.get(span)?;
-        Scope { btf, place: Place::Nowhere, name: "this function".into() }.resolve(target, span, at_entry)
+        self.scope(span)?.resolve(target, span, at_entry)
+    }
+
+    fn pointee(&self, target: &TargetExpr) -> Option<String> {
+        self.scope(target.root_span).ok()?.pointee(target)
+    }
+}
+
+impl Functions<'_> {
+    fn scope(&self, span: Span) -> Result<Scope, Diagnostic> {
+        Ok(Scope { btf: self.types.get(span)?, place: Place::Nowhere, name: "this function".into() })
     }
 }
 
@@ -341,12 +350,10 @@ impl Scope {
             _ => None,
         }
     }
-}
 
-impl TargetScope for Scope {
-    fn resolve(&self, target: &TargetExpr, span: Span, at_entry: bool) -> Result<Resolved, Diagnostic> {
-        let mut walk = Walk { types: &*self.btf, space: Space::Kernel, dynamic: 0 };
-        let (start, ty, entry) = match &target.root {
+    /// Where a target expression starts: memory or value, its type, and whether it must be read at the entry.
+    fn start(&self, target: &TargetExpr, span: Span) -> Result<(At, TypeId, bool), Diagnostic> {
+        Ok(match &target.root {
             TargetRoot::Variable(name) if &**name == "return" => match self.result() {
                 Some(ty) => (At::Value(Access::Register(RESULT, WORD)), ty, false),
                 None => {
@@ -378,10 +385,8 @@ impl TargetScope for Scope {
                 };
                 (At::Value(access), variables[n].1, self.is_return())
             }
-            TargetRoot::Special(name) => return self.special(name, span, at_entry),
             TargetRoot::Cast { type_name, module, .. } => {
                 let _ = module;
-                walk.dynamic = 1;
                 let name = type_name.as_str().unwrap_or("");
                 let Some(ty) = self.btf.type_by_name(name) else {
                     return Err(Diagnostic::error(
@@ -399,17 +404,36 @@ impl TargetScope for Scope {
                     format!("@var(\"{name}\") is not supported yet"),
                 ));
             }
-            TargetRoot::Value(_) => {
-                return Err(Diagnostic::error(
-                    Code::Unsupported,
-                    span,
-                    "-> on a script value is not supported yet",
-                )
-                .hint("@cast(value, \"type\") says what it points to"));
+            // Pass 2 takes both apart before.
+            TargetRoot::Value(_) | TargetRoot::Special(_) => {
+                return Err(Diagnostic::error(Code::UnresolvedTarget, span, "this has no place in memory"));
             }
-        };
-        let value = walk.resolve(target, start, ty, span)?;
+        })
+    }
+
+    fn walk(&self, target: &TargetExpr) -> Walk<'_> {
+        // The operand of a cast is the first value that is known only at run time.
+        let dynamic = u32::from(matches!(target.root, TargetRoot::Cast { .. }));
+        Walk { types: &*self.btf, space: Space::Kernel, dynamic }
+    }
+}
+
+impl TargetScope for Scope {
+    fn resolve(&self, target: &TargetExpr, span: Span, at_entry: bool) -> Result<Resolved, Diagnostic> {
+        if let TargetRoot::Special(name) = &target.root {
+            return self.special(name, span, at_entry);
+        }
+        let (start, ty, entry) = self.start(target, span)?;
+        let value = self.walk(target).resolve(target, start, ty, span)?;
         Ok(Resolved { value, names: Vec::new(), at_entry: entry && !at_entry })
+    }
+
+    fn pointee(&self, target: &TargetExpr) -> Option<String> {
+        if matches!(target.root, TargetRoot::Special(_)) {
+            return None;
+        }
+        let (start, ty, _) = self.start(target, target.root_span).ok()?;
+        self.walk(target).pointee(target, start, ty)
     }
 
     fn list(&self) -> Vec<String> {

@@ -15,7 +15,7 @@ use crate::debuginfo::model::{Member, Shape, TypeId, Types};
 use crate::diagnostics::{Code, Diagnostic, suggest};
 use crate::sema::program::{Access, TargetValue};
 use crate::source::Span;
-use crate::syntax::ast::{ExprKind, PathStep, PathStepKind, Pretty, TargetExpr};
+use crate::syntax::ast::{ExprKind, PathStep, PathStepKind, Pretty, TargetExpr, TargetRoot};
 
 pub use location::{Moved, start};
 
@@ -78,6 +78,23 @@ impl Walk<'_> {
             };
         }
         self.value(at, ty, bits, span).map(TargetValue::Value)
+    }
+
+    /// The type that the expression's value points to, as `@cast` takes it.
+    pub fn pointee(&mut self, target: &TargetExpr, start: At, ty: TypeId) -> Option<String> {
+        let is_cast = matches!(target.root, TargetRoot::Cast { .. }) && target.path.is_empty();
+        let (mut at, mut ty) = (start, ty);
+        for step in &target.path {
+            (at, ty, _) = self.step(step, at, ty).ok()?;
+        }
+        let to = match self.types.shape(ty) {
+            _ if target.pretty.is_some() => return None,
+            _ if target.address_of || is_cast => ty,
+            Shape::Pointer(to) => to?,
+            _ => return None,
+        };
+        let name = self.types.name(to);
+        (!name.is_empty() && !name.ends_with('*')).then_some(name)
     }
 
     fn step(
