@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser};
 use tracer_common::limits::Limits;
 
+use crate::cli::accepted::Accepted;
 use crate::session::{Pass, Script, Session, Target};
 
 /// Runs SystemTap scripts on eBPF: no compiler, no kernel headers, no module.
@@ -18,7 +19,9 @@ use crate::session::{Pass, Script, Session, Target};
 #[command(name = "tracer", version, disable_help_subcommand = true, max_term_width = 100)]
 #[command(after_help = "Examples:\n  tracer -e 'probe vfs.read { n++ } global n' -c 'cat /etc/passwd'\n  \
     tracer script.stp arg1 arg2\n  tracer -L 'process(\"/bin/ls\").function(\"main\")'\n  \
-    tracer explain type-conflict")]
+    tracer explain type-conflict\n\n\
+    Accepted without effect, for SystemTap's sake: -b -d -k -m -P -q -u --all-modules --bpf --check-version\n\
+    --disable-cache --ldd --prologue-searching --tmpdir --vp")]
 pub struct Typed {
     /// The script's text
     #[arg(short = 'e', value_name = "SCRIPT")]
@@ -87,9 +90,8 @@ pub struct Typed {
     #[arg(long, value_name = "WHEN", num_args = 0..=1, default_missing_value = "always",
           value_parser = ["auto", "always", "never"], default_value = "auto")]
     color: String,
-    /// Accepted and ignored: the runtime is always eBPF
-    #[arg(long)]
-    bpf: bool,
+    #[command(flatten)]
+    accepted: Accepted,
     /// The script's file (`-` is standard input), then the script's arguments; those that begin with `-` come after `--`
     #[arg(value_name = "FILE ARGS")]
     rest: Vec<String>,
@@ -214,6 +216,15 @@ mod tests {
     fn passes_stick_to_their_letter() {
         assert_eq!(session(&["-p2", "-e", "x"]).expect("p2").last_pass, Pass::Elaborate);
         assert!(session(&["-p6", "-e", "x"]).is_err());
+    }
+
+    #[test]
+    fn options_without_effect_are_accepted() {
+        let words = ["-gup2", "-m", "name", "-d", "kernel", "--ldd", "--vp", "01", "--bpf", "-e", "x"];
+        let session = session(&words).expect("options of stap");
+        assert_eq!(session.script, Script::Text("x".into()));
+        assert_eq!(session.last_pass, Pass::Elaborate);
+        assert!(session.guru);
     }
 
     #[test]

@@ -145,6 +145,14 @@ impl Builder<'_, '_> {
             }
         };
         let array = ast::VarRef { id: left.id, name: name.clone(), span: left.span };
+        if keys.is_empty() && self.global(name).is_none() {
+            let message = format!("{name} is no global, and statistics are kept in globals only");
+            self.error(
+                Diagnostic::error(Code::UnknownGlobal, left.span, message)
+                    .hint(format!("declare it: global {name}")),
+            );
+            return zero(span);
+        }
         let Some(global) = self.array(&array) else { return zero(span) };
         if !self.learn_arity(global, keys.len(), left.span) {
             return zero(span);

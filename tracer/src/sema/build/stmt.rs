@@ -101,20 +101,7 @@ impl Builder<'_, '_> {
             ast::StmtKind::Try { body, var, handler } => {
                 let body = self.stmts(&body.stmts);
                 let mut first = Vec::new();
-                let message = var.as_ref().map(|var| {
-                    let global = self.global(&var.name);
-                    // A global receives it through a local whose name no script can write.
-                    let name = if global.is_some() {
-                        format!("caught {}", var.name).into()
-                    } else {
-                        var.name.clone()
-                    };
-                    let local = self.local(&name);
-                    self.assigned.insert(local);
-                    self.learn_local(local, Ty::Str, var.span);
-                    first.extend(global.map(|global| self.keep_message(global, local, var.span)));
-                    local
-                });
+                let message = var.as_ref().map(|var| self.variable(var, Some(Ty::Str), &mut first));
                 first.extend(self.stmts(&handler.stmts));
                 StmtKind::Try { body, message, handler: first }
             }
@@ -122,15 +109,34 @@ impl Builder<'_, '_> {
         out.push(Stmt { kind, span });
     }
 
-    /// `catch (global)`: gives the message to the global.
-    fn keep_message(&mut self, global: GlobalId, message: LocalId, span: Span) -> Stmt {
-        self.learn_arity(global, 0, span);
-        self.learn_value(global, Ty::Str, span);
+    /// The local that a `foreach` or a `catch` puts a value into. When a global is named, what comes first in the body
+    /// gives it the value.
+    fn variable(&mut self, var: &ast::VarRef, ty: Option<Ty>, first: &mut Vec<Stmt>) -> LocalId {
+        let span = var.span;
+        let global = self.global(&var.name).filter(|global| self.learn_arity(*global, 0, span));
+        let Some(global) = global else {
+            let local = self.local(&var.name);
+            self.assigned.insert(local);
+            if let Some(ty) = ty {
+                self.learn_local(local, ty, span);
+            }
+            return local;
+        };
+        // No script can write this name.
+        let local = self.local(&format!("{} as it comes", var.name).into());
+        self.assigned.insert(local);
+        let known = ty.or(self.symbols.globals[global.0 as usize].value.ty());
+        if let Some(ty) = known {
+            self.learn_local(local, ty, span);
+            self.learn_value(global, ty, span);
+        }
         self.writes(global);
-        let value = Box::new(Expr { kind: ExprKind::Local(message), ty: Ty::Str, span });
+        let ty = known.unwrap_or(Ty::Long);
         let place = Place::Global(Element { global, keys: Vec::new(), span });
-        let kind = ExprKind::Assign { place, value };
-        Stmt { kind: StmtKind::Expr(Expr { kind, ty: Ty::Str, span }), span }
+        let value = Box::new(Expr { kind: ExprKind::Local(local), ty, span });
+        let assign = Expr { kind: ExprKind::Assign { place, value }, ty, span };
+        first.push(Stmt { kind: StmtKind::Expr(assign), span });
+        local
     }
 
     fn looped(&mut self, body: &ast::Stmt) -> Vec<Stmt> {
@@ -211,44 +217,22 @@ impl Builder<'_, '_> {
                 (Iterated::Hist { hist: op, place }, vec![Some(Ty::Long)], Some(Ty::Long), None)
             }
         };
-        let mut keys = Vec::new();
+        let (mut keys, mut first) = (Vec::new(), Vec::new());
         for (n, key) in foreach.keys.iter().enumerate() {
-            keys.push(self.loop_variable(key, key_types.get(n).copied().flatten())?);
+            keys.push(self.variable(key, key_types.get(n).copied().flatten(), &mut first));
             // What the body learns of the variable is true of the key as well.
             if let (Some(global), Some(ty)) = (visiting, self.locals[keys[n].0 as usize].ty.ty()) {
                 self.learn_key(global, n, ty, key.span);
             }
         }
-        let value = match &foreach.value {
-            Some(value) => Some(self.loop_variable(value, value_type)?),
-            None => None,
-        };
+        let value = foreach.value.as_ref().map(|value| self.variable(value, value_type, &mut first));
         self.visiting.extend(visiting);
-        let body = self.looped(&foreach.body);
+        let mut body = first;
+        body.extend(self.looped(&foreach.body));
         if visiting.is_some() {
             self.visiting.pop();
         }
         Some(Foreach { value, keys, over, sort: by_value, limit, body })
-    }
-
-    fn loop_variable(&mut self, var: &ast::VarRef, ty: Option<Ty>) -> Option<LocalId> {
-        if self.global(&var.name).is_some() {
-            self.error(
-                Diagnostic::error(
-                    Code::Misplaced,
-                    var.span,
-                    format!("{} is a global; a foreach variable must be local", var.name),
-                )
-                .hint("choose another name"),
-            );
-            return None;
-        }
-        let local = self.local(&var.name);
-        self.assigned.insert(local);
-        if let Some(ty) = ty {
-            self.learn_local(local, ty, var.span);
-        }
-        Some(local)
     }
 
     fn delete(&mut self, expr: &ast::Expr) -> Option<StmtKind> {

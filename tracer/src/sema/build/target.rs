@@ -24,6 +24,10 @@ impl Builder<'_, '_> {
                 return Expr { kind: ExprKind::Fact(fact), ty: Ty::Str, span };
             }
         }
+        if self.dead > 0 {
+            // What never runs may name what is not there.
+            return zero(span);
+        }
         let resolved = match self.outcomes.get(&expr.id) {
             Some(Outcome::Value(resolved)) => resolved.clone(),
             Some(Outcome::Missing(diagnostic)) => {
