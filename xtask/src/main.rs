@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::vm::{Kernel, Matrix};
-use xtask::{bench, ci, demo, tidy, vm};
+use xtask::{bench, ci, demo, gdb, tidy, vm};
 
 /// Developer tasks of tracer.
 #[derive(Parser)]
@@ -37,6 +37,12 @@ enum Task {
     },
     /// Measure, compare with the goals, fail when one is missed
     Bench,
+    /// Compare the variables that probes read with what gdb shows, over many compilers and options
+    Gdb {
+        /// Only rows whose name contains this
+        #[arg(long, default_value = "")]
+        filter: String,
+    },
     /// Build tracer and trace something real on this kernel
     Demo,
 }
@@ -50,6 +56,7 @@ fn main() -> ExitCode {
             vm::run(kernels, &vm::Options { filter, limit, tracer })
         }
         Task::Bench => bench::run(),
+        Task::Gdb { filter } => gdb::run(&filter),
         Task::Demo => demo::run(),
     };
     match result {

@@ -43,6 +43,17 @@ enum Found {
     Inlinable(String),
 }
 
+fn is_c(language: gimli::DwLang) -> bool {
+    matches!(
+        language,
+        gimli::DW_LANG_C
+            | gimli::DW_LANG_C89
+            | gimli::DW_LANG_C99
+            | gimli::DW_LANG_C11
+            | gimli::DW_LANG_Mips_Assembler
+    )
+}
+
 impl DebugInfo {
     pub(super) fn index(&mut self) {
         let (mut functions, mut inlinable) = (Vec::new(), Vec::new());
@@ -74,10 +85,14 @@ impl DebugInfo {
         let mut around: Vec<(isize, String)> = Vec::new();
         let mut declared: HashMap<usize, String> = HashMap::new();
         let mut cursor = unit.entries();
+        let mut nests = false;
         let mut step = cursor.next_dfs().map(|entry| entry.is_some());
         while let Ok(true) = step {
             let Some(entry) = cursor.current() else { break };
             let depth = entry.depth();
+            if let Some(AttributeValue::Language(language)) = entry.attr_value(gimli::DW_AT_language) {
+                nests = !is_c(language);
+            }
             while around.last().is_some_and(|(outer, _)| *outer >= depth) {
                 around.pop();
             }
@@ -100,11 +115,15 @@ impl DebugInfo {
                     if !around.is_empty() {
                         declared.insert(entry.offset().0, scope);
                     }
-                    // Not into functions.
-                    step = match cursor.next_sibling() {
-                        Ok(Some(_)) => Ok(true),
-                        // The last sibling: go on with whatever follows.
-                        _ => cursor.next_dfs().map(|entry| entry.is_some()),
+                    // Not into functions, but in languages where classes inside them have functions (lambdas).
+                    step = if nests {
+                        cursor.next_dfs().map(|entry| entry.is_some())
+                    } else {
+                        match cursor.next_sibling() {
+                            Ok(Some(_)) => Ok(true),
+                            // The last sibling: go on with whatever follows.
+                            _ => cursor.next_dfs().map(|entry| entry.is_some()),
+                        }
                     };
                 }
                 gimli::DW_TAG_namespace

@@ -304,21 +304,26 @@ impl Walk<'_> {
 
     /// Bits of memory, or of a register that was shifted to their byte already.
     fn bit_field(&self, at: At, bits: u8, bit_offset: u64, signed: bool) -> Result<Access, String> {
-        let within = bit_offset % 8;
+        let mut within = bit_offset % 8;
         let bytes = (within + u64::from(bits)).div_ceil(8);
         if bits == 0 || bytes > 8 {
             return Err("a bit field that is spread over nine bytes".to_owned());
         }
-        let width = if bytes <= 1 {
-            1
-        } else if bytes <= 2 {
-            2
-        } else if bytes <= 4 {
-            4
-        } else {
-            8
+        let width = bytes.next_power_of_two();
+        // What must be read beside it is before it, where that is the same structure: the next page may not be there.
+        let before = (width - bytes).min(bit_offset / 8);
+        let at = match at {
+            At::Memory(address, offset) => {
+                within += 8 * before;
+                At::Memory(address, offset.wrapping_sub(before as i64))
+            }
+            At::Pieces(pieces, offset) => {
+                within += 8 * before;
+                At::Pieces(pieces, offset.wrapping_sub(before as i64))
+            }
+            At::Value(value) => At::Value(value),
         };
-        let raw = self.read(at, Width { bytes: width, signed: false })?;
+        let raw = self.read(at, Width { bytes: width as u8, signed: false })?;
         let shift =
             |op, value, by: u64| Access::Binary(op, Box::new(value), Box::new(Access::Constant(by as i64)));
         let up = shift(BinOp::Shl, raw, 64 - within - u64::from(bits));

@@ -100,14 +100,21 @@ impl CodeScope {
         let at_entry = self.address == self.instance.function.low && !self.instance.inlined;
         let mut location = match &variable.location {
             // At the first instruction there is no frame yet: parameters are where the calling convention puts them.
+            // In optimised code, what is in a register for the whole function is there already.
             Ok(location) if at_entry && variable.fixed => {
-                if variable.role != Role::Parameter {
+                let optimized = info.is_optimized(&self.instance.function);
+                if optimized && !matches!(location, Location::Memory(_)) {
+                    location.clone()
+                } else if variable.role != Role::Parameter {
                     return Err("the function's prologue has not made room for it yet".to_owned());
-                }
-                match (on_stack(location), register) {
-                    (Some(location), _) => location,
-                    (None, Some(register)) if self.keeps_convention() => Location::Register(register),
-                    _ => return Err("the prologue has not put it anywhere yet".to_owned()),
+                } else {
+                    match (on_stack(location), register) {
+                        (Some(location), _) => location,
+                        (None, Some(register)) if self.keeps_convention(info, optimized) => {
+                            Location::Register(register)
+                        }
+                        _ => return Err("the prologue has not put it anywhere yet".to_owned()),
+                    }
                 }
             }
             Ok(location) => location.clone(),
@@ -119,9 +126,13 @@ impl CodeScope {
         start(&location, self.moved(false))
     }
 
-    /// Copies of a function that the compiler made for itself take their parameters as they please.
-    fn keeps_convention(&self) -> bool {
-        !self.module.symbol_at(self.instance.function.low).is_some_and(|symbol| symbol.name.contains('.'))
+    /// Whether a function takes its parameters as the calling convention says. The compiler may drop and change those of
+    /// functions that nobody else calls.
+    fn keeps_convention(&self, info: &DebugInfo, optimized: bool) -> bool {
+        let function = &self.instance.function;
+        !optimized
+            || info.is_exported(function)
+                && !self.module.symbol_at(function.low).is_some_and(|symbol| symbol.name.contains('.'))
     }
 
     fn absent(&self, info: &DebugInfo, absence: &Absence) -> String {

@@ -1,0 +1,263 @@
+//! `cargo xtask gdb`: values that our probes read, against those that gdb shows at the same instructions.
+//!
+//! For each row of the compiler matrix, gdb stops at every address of the line table and says what each variable in
+//! sight is (`values.py`); then a script with a probe at each of these addresses prints the same expressions. Both runs
+//! have the same empty environment and no address randomisation, so that even pointers must be equal.
+//!
+//! A value of ours that differs from gdb's, or that gdb calls unavailable, is *wrong*. What we refuse and gdb has
+//! (mostly values at a function's entry, which gdb finds in the caller) is counted as *missing*.
+//!
+//! **Not here:** how variables are found (`tracer::debuginfo`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::{command, workspace};
+
+/// One row of the matrix.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    compiler: &'static str,
+    source: &'static str,
+    flags: Vec<&'static str>,
+    separate: bool,
+}
+
+impl Variant {
+    /// A name for reports and files.
+    pub fn name(&self) -> String {
+        let flags: String =
+            self.flags.iter().map(|flag| flag.trim_start_matches('-')).collect::<Vec<_>>().join("_");
+        let separate = if self.separate { "_separate" } else { "" };
+        format!("{}_{}_{flags}{separate}", self.source.replace('.', "_"), self.compiler)
+    }
+}
+
+/// The whole matrix: compilers, optimisation, DWARF versions, position, separate debug information.
+pub fn matrix() -> Vec<Variant> {
+    let mut all = Vec::new();
+    for (source, compilers) in [("variables.c", ["gcc", "clang"]), ("variables.cc", ["g++", "clang++"])] {
+        for compiler in compilers {
+            if !exists(compiler) {
+                continue;
+            }
+            for (n, level) in ["-O0", "-O1", "-O2", "-O3"].into_iter().enumerate() {
+                for (m, version) in ["-gdwarf-4", "-gdwarf-5"].into_iter().enumerate() {
+                    for (k, position) in ["-no-pie", "-pie"].into_iter().enumerate() {
+                        let code = if k == 0 { "-fno-pie" } else { "-fPIE" };
+                        all.push(Variant {
+                            compiler,
+                            source,
+                            flags: vec![level, version, code, position],
+                            separate: (n + m + k).is_multiple_of(3),
+                        });
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// A few rows that differ in everything: for every test run.
+pub fn some() -> Vec<Variant> {
+    matrix().into_iter().step_by(23).collect()
+}
+
+fn exists(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
+/// What came out of a row.
+#[derive(Clone, Default, Debug)]
+pub struct Outcome {
+    /// Different (variable, address) pairs with equal values at every hit.
+    pub equal: usize,
+    /// Pairs that both say are unavailable.
+    pub unavailable: usize,
+    /// Pairs at the first instruction of code that is not optimised: gdb reads a frame that is not there yet.
+    pub early: usize,
+    /// Pairs that gdb fails to evaluate.
+    pub unknown: usize,
+    /// Pairs that gdb has and we refuse.
+    pub missing: Vec<String>,
+    /// Pairs that differ.
+    pub wrong: Vec<String>,
+}
+
+/// Hits of each address that are compared.
+const HITS: usize = 3;
+/// Addresses of one script.
+const ADDRESSES: usize = 60;
+
+type Key = (u64, String);
+type Values = BTreeMap<Key, Vec<String>>;
+
+/// Compares one row.
+pub fn compare(tracer: &Path, variant: &Variant) -> Result<Outcome, String> {
+    let program = build(variant)?;
+    let (gdb, entries) = gdb_values(&program, variant)?;
+    let ours = our_values(tracer, &program, &gdb)?;
+    let mut outcome = Outcome::default();
+    for (key, theirs) in &gdb {
+        let (address, expression) = key;
+        let nothing = Vec::new();
+        let mine = ours.get(key).unwrap_or(&nothing);
+        let what = || format!("{} 0x{address:x} {expression}: {mine:?}, gdb {theirs:?}", variant.name());
+        if theirs.iter().any(|value| value == "e") {
+            outcome.unknown += 1;
+        } else if mine.is_empty() {
+            outcome.wrong.push(format!("{} (never seen)", what()));
+        } else if mine == theirs {
+            if theirs.iter().all(|value| value == "-") {
+                outcome.unavailable += 1;
+            } else {
+                outcome.equal += 1;
+            }
+        } else if mine.iter().zip(theirs).all(|(mine, theirs)| mine == "-" || mine == theirs)
+            && mine.len() == theirs.len()
+        {
+            outcome.missing.push(what());
+        } else if variant.flags.contains(&"-O0") && entries.contains(address) {
+            outcome.early += 1;
+        } else {
+            outcome.wrong.push(what());
+        }
+    }
+    Ok(outcome)
+}
+
+fn folder() -> PathBuf {
+    workspace::target().join("gdb")
+}
+
+fn build(variant: &Variant) -> Result<PathBuf, String> {
+    let dir = folder().join(variant.name());
+    std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let source = workspace::root().join("tracer/tests/fixtures/src").join(variant.source);
+    let program = dir.join("program");
+    let mut compiler = Command::new(variant.compiler);
+    command::output(compiler.args(&variant.flags).arg("-o").arg(&program).arg(source).arg("-lm"))?;
+    if variant.separate {
+        let debug = dir.join("program.debug");
+        command::output(Command::new("objcopy").arg("--only-keep-debug").arg(&program).arg(&debug))?;
+        command::output(Command::new("strip").arg("-g").arg(&program))?;
+        let link = format!("--add-gnu-debuglink={}", debug.display());
+        command::output(Command::new("objcopy").arg(link).arg(&program))?;
+    }
+    Ok(program)
+}
+
+fn gdb_values(program: &Path, variant: &Variant) -> Result<(Values, BTreeSet<u64>), String> {
+    let dir = program.parent().unwrap_or(Path::new("/"));
+    let (script, out) = (dir.join("values.py"), dir.join("gdb.txt"));
+    std::fs::write(&script, include_str!("values.py")).map_err(|e| e.to_string())?;
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-nx", "-batch", "-x"]).arg(&script).arg(program);
+    gdb.env("SOURCE", variant.source).env("HITS", HITS.to_string()).env("OUT", &out);
+    command::output(&mut gdb)?;
+    let text = std::fs::read_to_string(&out).map_err(|e| format!("gdb said nothing: {e}"))?;
+    let entries = text.lines().filter_map(|line| line.strip_prefix("entry ")?.parse().ok()).collect();
+    Ok((values(&text), entries))
+}
+
+/// Lines of `address hit expression value`.
+fn values(text: &str) -> Values {
+    let mut values = Values::new();
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        let (Some(address), Some(_), Some(expression), Some(value)) =
+            (words.next().and_then(|word| word.parse().ok()), words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        values.entry((address, expression.to_owned())).or_default().push(value.to_owned());
+    }
+    values
+}
+
+/// Runs scripts that print the same expressions.
+fn our_values(tracer: &Path, program: &Path, gdb: &Values) -> Result<Values, String> {
+    let mut by_address: BTreeMap<u64, Vec<(&str, usize)>> = BTreeMap::new();
+    for ((address, expression), values) in gdb {
+        by_address.entry(*address).or_default().push((expression, values.len()));
+    }
+    // In a program that is loaded elsewhere, gdb's addresses are moved.
+    let moved: u64 = if by_address.keys().any(|address| *address >= MOVED) { MOVED } else { 0 };
+    let mut all = Values::new();
+    let addresses: Vec<_> = by_address.into_iter().collect();
+    for chunk in addresses.chunks(ADDRESSES) {
+        let mut script = String::from("global hits\n");
+        for (address, expressions) in chunk {
+            let linked = address - moved;
+            let path = program.display();
+            let _ = writeln!(
+                script,
+                "probe process(\"{path}\").statement(0x{linked:x}) {{\n  n = ++hits[{address}]"
+            );
+            for (expression, count) in expressions {
+                let _ = writeln!(
+                    script,
+                    "  if (n <= {count}) {{ if (@defined({expression})) {{ try {{ printf(\"{address} %d {expression} %d\\n\", n, {expression}) }} catch {{ printf(\"{address} %d {expression} -\\n\", n) }} }} else printf(\"{address} %d {expression} -\\n\", n) }}"
+                );
+            }
+            script.push_str("}\n");
+        }
+        let file = program.with_extension("stp");
+        std::fs::write(&file, &script).map_err(|e| e.to_string())?;
+        let mut run = Command::new(tracer);
+        run.arg("-c").arg(format!("env -i setarch -R {}", program.display()));
+        run.args(["-D", "MAXACTION=10000"]).arg(&file);
+        let text = command::output(&mut run).map_err(|why| format!("{}: {why}", file.display()))?;
+        all.extend(values(&text));
+    }
+    Ok(all)
+}
+
+/// Where Linux loads position-independent programs without randomisation.
+const MOVED: u64 = 0x5555_5555_4000;
+
+/// Runs the whole matrix.
+#[expect(clippy::print_stdout, reason = "the report of a developer task")]
+pub fn run(filter: &str) -> Result<(), String> {
+    let tracer = tracer()?;
+    let mut total = Outcome::default();
+    let mut rows = BTreeSet::new();
+    for variant in matrix().iter().filter(|variant| variant.name().contains(filter)) {
+        let outcome = compare(&tracer, variant).map_err(|why| format!("{}: {why}", variant.name()))?;
+        println!(
+            "{}: {} equal, {} unavailable in both, {} missing, {} wrong",
+            variant.name(),
+            outcome.equal,
+            outcome.unavailable,
+            outcome.missing.len(),
+            outcome.wrong.len()
+        );
+        for line in outcome.wrong.iter().take(20) {
+            println!("    {line}");
+        }
+        total.equal += outcome.equal;
+        total.unavailable += outcome.unavailable;
+        total.missing.extend(outcome.missing);
+        total.wrong.extend(outcome.wrong);
+        rows.insert(variant.name());
+    }
+    println!(
+        "{} programs: {} pairs equal, {} unavailable in both, {} missing, {} wrong",
+        rows.len(),
+        total.equal,
+        total.unavailable,
+        total.missing.len(),
+        total.wrong.len()
+    );
+    let report = folder().join("missing.txt");
+    std::fs::write(&report, total.missing.join("\n")).map_err(|e| e.to_string())?;
+    if total.wrong.is_empty() { Ok(()) } else { Err(format!("{} wrong values", total.wrong.len())) }
+}
+
+fn tracer() -> Result<PathBuf, String> {
+    command::output(Command::new("cargo").args(["build", "-q", "-j2", "-p", "tracer"]))?;
+    Ok(workspace::target().join("debug/tracer"))
+}

@@ -1,0 +1,137 @@
+# Runs inside gdb: stops at every line-table address of one source file and prints what gdb says of the variables there.
+# One line for each value: address, number of the hit, expression in the script language, value or "-".
+import gdb
+import os
+import struct
+
+SOURCE = os.environ["SOURCE"]
+HITS = int(os.environ["HITS"])
+OUT = open(os.environ["OUT"], "w")
+CODES = (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_CHAR, gdb.TYPE_CODE_BOOL, gdb.TYPE_CODE_ENUM, gdb.TYPE_CODE_PTR)
+STRUCTS = (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_UNION)
+
+
+def number(value, kind):
+    try:
+        if value.is_optimized_out:
+            return "-"
+        if kind.code == gdb.TYPE_CODE_FLT:
+            packed = struct.pack("<f" if kind.sizeof == 4 else "<d", float(value))
+            return str(int.from_bytes(packed, "little", signed=kind.sizeof == 8))
+        word = int(value) & 0xFFFFFFFFFFFFFFFF
+        return str(word - (1 << 64) if word >> 63 else word)
+    except gdb.MemoryError:
+        return "-"
+    except (gdb.error, OverflowError) as error:
+        # What gdb cannot evaluate it does not know to be absent.
+        return "-" if "optimized out" in str(error) else "e"
+
+
+def leaves(expression, value, kind, depth, found):
+    kind = kind.strip_typedefs()
+    if kind.code in (gdb.TYPE_CODE_REF, gdb.TYPE_CODE_RVALUE_REF):
+        try:
+            found.append((expression, number(value.referenced_value().address, gdb.lookup_type("long").pointer())))
+        except (gdb.error, gdb.MemoryError):
+            found.append((expression, "-"))
+        return
+    if kind.code in CODES or (kind.code == gdb.TYPE_CODE_FLT and kind.sizeof in (4, 8)):
+        found.append((expression, number(value, kind)))
+    if kind.code == gdb.TYPE_CODE_PTR and depth < 1:
+        target = kind.target().strip_typedefs()
+        if target.code in STRUCTS and target.fields():
+            try:
+                if not value.is_optimized_out:
+                    members(expression, value.dereference(), target, depth + 1, found)
+            except (gdb.error, gdb.MemoryError):
+                pass
+    elif kind.code in STRUCTS:
+        members(expression, value, kind, depth, found)
+    elif kind.code == gdb.TYPE_CODE_ARRAY:
+        low, high = kind.range()
+        for index in range(low, min(high, low + 2) + 1):
+            try:
+                leaves("%s[%d]" % (expression, index), value[index], kind.target(), depth + 1, found)
+            except (gdb.error, gdb.MemoryError):
+                pass
+
+
+def members(expression, value, kind, depth, found):
+    if depth > 3:
+        return
+    for field in kind.fields():
+        if not hasattr(field, "bitpos") or field.artificial:
+            continue
+        try:
+            inner = value[field]
+        except (gdb.error, gdb.MemoryError):
+            continue
+        if field.is_base_class or not field.name:
+            members(expression, inner, field.type.strip_typedefs(), depth + 1, found)
+        elif field.type.strip_typedefs().code == gdb.TYPE_CODE_PTR:
+            found.append(("%s->%s" % (expression, field.name), number(inner, field.type)))
+        else:
+            leaves("%s->%s" % (expression, field.name), inner, field.type, depth + 1, found)
+
+
+def visit(pc, hits):
+    frame = gdb.newest_frame()
+    block = gdb.block_for_pc(pc)
+    seen = set()
+    while block is not None and not block.is_static and not block.is_global:
+        for symbol in block:
+            if not (symbol.is_variable or symbol.is_argument or symbol.is_constant) or symbol.name in seen:
+                continue
+            if not symbol.name or "." in symbol.name or "(" in symbol.name:
+                continue
+            seen.add(symbol.name)
+            found = []
+            try:
+                leaves("$" + symbol.name, symbol.value(frame), symbol.type, 0, found)
+            except (gdb.error, gdb.MemoryError):
+                found.append(("$" + symbol.name, "e"))
+            for expression, value in found:
+                OUT.write("%d %d %s %s\n" % (pc, hits, expression, value))
+        if block.function is not None:
+            if hits == 1 and block.start == pc:
+                OUT.write("entry %d\n" % pc)
+            break
+        block = block.superblock
+    for name in ("global_number", "global_byte", "global_pair", "global_table", "sink"):
+        symbol = gdb.lookup_static_symbol(name) or gdb.lookup_global_symbol(name)
+        if symbol and name not in seen and hits == 1:
+            found = []
+            leaves("$" + name, symbol.value(), symbol.type, 0, found)
+            for expression, value in found:
+                OUT.write("%d %d %s %s\n" % (pc, hits, expression, value))
+    OUT.flush()
+
+
+for command in (
+    "set pagination off",
+    "set confirm off",
+    "set disable-randomization on",
+    "set exec-wrapper env -i",
+    "set print frame-arguments none",
+    "set print object off",
+    "maint set internal-error quit no",
+    "starti",
+):
+    gdb.execute(command, to_string=True)
+table = gdb.lookup_global_symbol("main").symtab
+pcs = set()
+for line in table.linetable():
+    if line.line > 0:
+        pcs.add(line.pc)
+for pc in pcs:
+    gdb.Breakpoint("*%d" % pc, internal=True).ignore_count = 0
+HIT = {}
+while True:
+    gdb.execute("continue", to_string=True)
+    if not gdb.selected_inferior().threads():
+        break
+    pc = gdb.newest_frame().pc()
+    HIT[pc] = HIT.get(pc, 0) + 1
+    if HIT[pc] <= HITS:
+        visit(pc, HIT[pc])
+OUT.close()
