@@ -386,15 +386,16 @@ fn listed(info: &DebugInfo, at: At, ty: TypeId) -> Option<Access> {
     }
 }
 
-impl TargetScope for CodeScope {
-    fn resolve(&self, target: &TargetExpr, span: Span, at_entry: bool) -> Result<Resolved, Diagnostic> {
-        let Some(info) = self.info() else {
-            return Err(Diagnostic::error(Code::NoDebugInfo, span, "no debug information"));
-        };
-        let types = info.types();
-        let mut walk = Walk { types: &types, space: Space::User, dynamic: 0 };
-        let (at, ty, entry) = match &target.root {
-            TargetRoot::Special(name) => return self.special(info, name, span, at_entry),
+impl CodeScope {
+    /// Where a target expression starts: memory or value, its type, and whether it must be read at the entry.
+    fn start(
+        &self,
+        info: &DebugInfo,
+        target: &TargetExpr,
+        span: Span,
+        at_entry: bool,
+    ) -> Result<(At, TypeId, bool), Diagnostic> {
+        Ok(match &target.root {
             TargetRoot::Variable(name) if &**name == "return" => {
                 let missing = |why: String| Diagnostic::error(Code::UnresolvedTarget, span, why);
                 if self.moment != Moment::Return {
@@ -423,7 +424,6 @@ impl TargetScope for CodeScope {
                 self.named(info, (name.as_str().unwrap_or_default(), unit), span, at_entry)?
             }
             TargetRoot::Cast { type_name, .. } => {
-                walk.dynamic = 1;
                 let written = type_name.as_str().unwrap_or_default();
                 let name = ["struct ", "union ", "class ", "enum "]
                     .iter()
@@ -439,17 +439,39 @@ impl TargetScope for CodeScope {
                 };
                 (At::Memory(Access::Dynamic(0), 0), ty, false)
             }
-            TargetRoot::Value(_) => {
-                return Err(Diagnostic::error(
-                    Code::Unsupported,
-                    span,
-                    "-> on script values is not supported in user-space probes yet",
-                )
-                .hint("@cast(value, \"type\") says what it points to"));
+            // Pass 2 takes both apart before.
+            TargetRoot::Value(_) | TargetRoot::Special(_) => {
+                return Err(Diagnostic::error(Code::UnresolvedTarget, span, "this has no place in memory"));
             }
+        })
+    }
+}
+
+/// A walk over the traced program's memory; the operand of a cast is the first value known only at run time.
+fn walk<'t>(types: &'t dyn Types, target: &TargetExpr) -> Walk<'t> {
+    Walk { types, space: Space::User, dynamic: u32::from(matches!(target.root, TargetRoot::Cast { .. })) }
+}
+
+impl TargetScope for CodeScope {
+    fn resolve(&self, target: &TargetExpr, span: Span, at_entry: bool) -> Result<Resolved, Diagnostic> {
+        let Some(info) = self.info() else {
+            return Err(Diagnostic::error(Code::NoDebugInfo, span, "no debug information"));
         };
-        let value = walk.resolve(target, at, ty, span)?;
+        if let TargetRoot::Special(name) = &target.root {
+            return self.special(info, name, span, at_entry);
+        }
+        let (at, ty, entry) = self.start(info, target, span, at_entry)?;
+        let value = walk(&info.types(), target).resolve(target, at, ty, span)?;
         Ok(Resolved { value, names: Vec::new(), at_entry: entry && !at_entry })
+    }
+
+    fn pointee(&self, target: &TargetExpr) -> Option<String> {
+        if matches!(target.root, TargetRoot::Special(_)) {
+            return None;
+        }
+        let info = self.info()?;
+        let (at, ty, _) = self.start(info, target, target.root_span, false).ok()?;
+        walk(&info.types(), target).pointee(target, at, ty)
     }
 
     fn list(&self) -> Vec<String> {
