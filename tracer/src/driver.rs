@@ -18,7 +18,7 @@ use crate::run;
 use crate::sema::library::Library;
 use crate::sema::program::{Program, Trigger};
 use crate::sema::{self, arguments, families};
-use crate::session::{self, Pass, Script, Session};
+use crate::session::{self, Dump, Pass, Script, Session};
 use crate::source::{FileId, SourceMap, Span};
 use crate::syntax::ast::{self, ExprIds};
 use crate::syntax::print::print_file;
@@ -87,6 +87,9 @@ impl Driver<'_> {
             let text: String = files.iter().map(print_file).collect();
             return Ok(self.show(&text));
         }
+        if let Script::Dump(dump) = self.session.script {
+            return Ok(self.show(&self.dump(dump, &files)));
+        }
         let program = self.timed(2, "elaborated", |driver| driver.pass_2(files, &facts))?;
         if let Script::Listing { variables, .. } = self.session.script {
             return Ok(self.show(&sema::print::list(&program, variables)));
@@ -126,11 +129,15 @@ impl Driver<'_> {
                 }
                 texts.push(("<stdin>".to_owned(), text));
             }
-            Script::Explain(_) => {}
+            Script::Explain(_) | Script::Dump(_) => {}
             Script::Text(text) => texts.push(("<input>".to_owned(), text.clone())),
             Script::Listing { pattern, .. } => {
                 texts.push(("<input>".to_owned(), format!("probe {pattern} {{}}")));
             }
+        }
+        if matches!(self.session.script, Script::Dump(_)) {
+            let library = self.library.scripts();
+            texts.extend(library.map(|(name, text)| (name.to_owned(), text.to_owned())));
         }
         for text in &self.session.additional {
             texts.push(("<input>".to_owned(), text.clone()));
@@ -179,9 +186,13 @@ impl Driver<'_> {
             settings: &self.session.globals,
             guru: self.session.guru,
             skip_badvars: self.session.skip_badvars,
+            suppress_errors: self.session.suppress_errors,
             listing: matches!(self.session.script, Script::Listing { .. }),
         };
-        let program = sema::elaborate(files, input, &mut self.sources, &mut self.ids, &mut self.sink);
+        let mut program = sema::elaborate(files, input, &mut self.sources, &mut self.ids, &mut self.sink);
+        if self.session.no_global_display {
+            program.globals.iter_mut().for_each(|global| global.read = true);
+        }
         if self.library.file_mut(globals).loaded.is_none() && !self.sink.has_errors() {
             arguments::warn_of_unused(args, &self.sources, &mut self.sink);
         }
@@ -339,6 +350,26 @@ impl Driver<'_> {
             .filter_map(|line| line.split_once('='))
             .map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
             .collect()
+    }
+
+    /// `--dump-…`: a line for each thing, sorted.
+    fn dump(&self, what: Dump, library: &[ast::File]) -> String {
+        let mut lines: Vec<String> = match what {
+            Dump::ProbeTypes => {
+                let families = families::all(&SystemWorld, None);
+                families
+                    .families
+                    .iter()
+                    .flat_map(|family| family.forms())
+                    .map(|form| (*form).to_owned())
+                    .collect()
+            }
+            Dump::ProbeAliases => library.iter().flat_map(sema::print::aliases).collect(),
+            Dump::Functions => library.iter().flat_map(sema::print::functions).collect(),
+        };
+        lines.sort();
+        lines.dedup();
+        lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
     fn read(&mut self, path: &Path) -> Result<String, Stopped> {

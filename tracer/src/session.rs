@@ -7,6 +7,17 @@ use std::time::Duration;
 
 use tracer_common::limits::Limits;
 
+/// What is listed of the language and its library.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dump {
+    /// Forms of probe points.
+    ProbeTypes,
+    /// The library's aliases.
+    ProbeAliases,
+    /// The library's functions.
+    Functions,
+}
+
 /// Where the script comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Script {
@@ -18,6 +29,8 @@ pub enum Script {
     Text(String),
     /// No script: `tracer explain`, of one code or of all.
     Explain(Option<String>),
+    /// No script: `--dump-…`.
+    Dump(Dump),
     /// No script of the user's: `-l` and `-L` look at this probe point.
     Listing {
         /// The pattern.
@@ -94,6 +107,10 @@ pub struct Session {
     pub skip_badvars: bool,
     /// `--compatible`.
     pub compatible: Option<String>,
+    /// `--no-global-var-display`.
+    pub no_global_display: bool,
+    /// `--suppress-handler-errors`.
+    pub suppress_errors: bool,
     /// `--color`.
     pub color: bool,
 }

@@ -49,6 +49,12 @@ pub(super) struct Accepted {
     /// No cache of compiled modules
     #[arg(long, hide = true)]
     disable_cache: bool,
+    /// The same for one run
+    #[arg(long, hide = true)]
+    poison_cache: bool,
+    /// Which runtime: the same
+    #[arg(long, hide = true, value_name = "RUNTIME")]
+    runtime: Option<String>,
     /// Verbosity of each pass
     #[arg(long, hide = true, value_name = "NUMBERS")]
     vp: Option<String>,

@@ -12,7 +12,7 @@ use clap::{ArgAction, Parser};
 use tracer_common::limits::Limits;
 
 use crate::cli::accepted::Accepted;
-use crate::session::{Pass, Script, Session, Target};
+use crate::session::{Dump, Pass, Script, Session, Target};
 
 /// Runs SystemTap scripts on eBPF: no compiler, no kernel headers, no module.
 #[derive(Parser, Debug)]
@@ -90,12 +90,30 @@ pub struct Typed {
     #[arg(long, value_name = "WHEN", num_args = 0..=1, default_missing_value = "always",
           value_parser = ["auto", "always", "never"], default_value = "auto")]
     color: String,
+    /// Do not print globals at the end that nothing reads
+    #[arg(long)]
+    no_global_var_display: bool,
+    /// A run-time error ends its handler, and nothing else
+    #[arg(long)]
+    suppress_handler_errors: bool,
+    /// List the forms of probe points
+    #[arg(long)]
+    dump_probe_types: bool,
+    /// List the probe aliases of the library
+    #[arg(long)]
+    dump_probe_aliases: bool,
+    /// List the functions of the library
+    #[arg(long)]
+    dump_functions: bool,
     #[command(flatten)]
     accepted: Accepted,
     /// The script's file (`-` is standard input), then the script's arguments; those that begin with `-` come after `--`
     #[arg(value_name = "FILE ARGS")]
     rest: Vec<String>,
 }
+
+/// Names of `-D` that SystemTap's runtime knows and ours has no use for.
+const NO_LIMITS: [&str; 6] = ["STP_", "DEBUG_", "MAXMEMORY", "MAXUPROBES", "MINSTACKSPACE", "TRYLOCKDELAY"];
 
 /// Default size of the record buffer.
 const BUFFER: u32 = 4 << 20;
@@ -109,7 +127,15 @@ impl Typed {
     /// What was typed, as a session; `Err` is a sentence for the user.
     pub fn session(self) -> Result<Session, String> {
         let mut rest = self.rest.into_iter();
-        let script = if let Some(pattern) = self.list {
+        let dumps = [
+            (self.dump_probe_types, Dump::ProbeTypes),
+            (self.dump_probe_aliases, Dump::ProbeAliases),
+            (self.dump_functions, Dump::Functions),
+        ];
+        let dump = dumps.into_iter().find(|(asked, _)| *asked);
+        let script = if let Some((_, dump)) = dump {
+            Script::Dump(dump)
+        } else if let Some(pattern) = self.list {
             Script::Listing { pattern, variables: false }
         } else if let Some(pattern) = self.list_vars {
             Script::Listing { pattern, variables: true }
@@ -125,9 +151,15 @@ impl Typed {
         };
         let mut limits = Limits::STAP;
         for define in &self.define {
+            if NO_LIMITS.iter().any(|start| define.starts_with(start)) {
+                continue;
+            }
             let (name, value) = split(define, "-D")?;
             let value = value.parse().map_err(|_| format!("-D {define}: {value} is not a number"))?;
             limits.set(name, value).map_err(|why| format!("-D {define}: {why}"))?;
+        }
+        if self.suppress_handler_errors {
+            limits.skipped = u32::MAX;
         }
         let mut globals = Vec::new();
         for global in &self.global {
@@ -165,6 +197,8 @@ impl Typed {
             timing: self.timing,
             skip_badvars: self.skip_badvars,
             compatible: self.compatible,
+            no_global_display: self.no_global_var_display,
+            suppress_errors: self.suppress_handler_errors,
             color: match self.color.as_str() {
                 "always" => true,
                 "never" => false,
@@ -201,6 +235,14 @@ mod tests {
         let session = session(&["-e", "probe begin {}", "a", "b"]).expect("text and arguments");
         assert_eq!(session.script, Script::Text("probe begin {}".into()));
         assert_eq!(session.args, ["a", "b"]);
+    }
+
+    #[test]
+    fn options_without_meaning_are_taken() {
+        let args =
+            "-d /bin/ls --ldd --all-modules -k -m name --vp 00001 -DSTP_NO_OVERLOAD -D MAXMEMORY=5 -uv";
+        let args: Vec<&str> = args.split(' ').chain(["-e", "probe begin {}"]).collect();
+        assert_eq!(session(&args).expect("a session").verbose, 1);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Input<'i> {
     pub guru: bool,
     /// `--skip-badvars`: what cannot be resolved or read is 0.
     pub skip_badvars: bool,
+    /// `--suppress-handler-errors`: an error ends its handler, and nothing else.
+    pub suppress_errors: bool,
     /// `-l`, `-L`: note what variables each site has.
     pub listing: bool,
 }
@@ -90,6 +92,7 @@ pub fn elaborate(
         is_library: &is_library,
         guru: input.guru,
         skip_badvars: input.skip_badvars,
+        suppress_errors: input.suppress_errors,
         listing: input.listing.then(Vec::new),
         sites: Vec::new(),
         groups: Vec::new(),
@@ -162,6 +165,7 @@ pub(super) struct Elaborator<'e, 'a> {
     pub(super) is_library: &'e dyn Fn(FileId) -> bool,
     pub(super) guru: bool,
     pub(super) skip_badvars: bool,
+    pub(super) suppress_errors: bool,
     /// What is listed of each site, when that is asked for.
     pub(super) listing: Option<Vec<Listed>>,
     pub(super) sites: Vec<Site>,

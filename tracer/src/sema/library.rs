@@ -126,6 +126,11 @@ impl Library {
         all
     }
 
+    /// Names and texts of the script files.
+    pub fn scripts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files.iter().map(|file| (&*file.name, &*file.text))
+    }
+
     /// The texts of all files, macro files too.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         let macros = self.macros.iter().flatten().map(|(_, text)| &**text);

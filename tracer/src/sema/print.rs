@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::sema::program::{GlobalTy, Program, Ty};
+use crate::syntax::ast;
+use crate::syntax::print::print_probe_point;
 
 /// `-l`, `-L`: each probe point on a line, sorted; with its variables, those of an alias with the types it gave them.
 pub fn list(program: &Program, variables: bool) -> String {
@@ -30,6 +32,35 @@ pub fn list(program: &Program, variables: bool) -> String {
     lines.sort();
     lines.dedup();
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// The public aliases of a file: `vfs.read = kernel.function("vfs_read").call`.
+pub fn aliases(file: &ast::File) -> Vec<String> {
+    let points =
+        |points: &[ast::ProbePoint]| points.iter().map(print_probe_point).collect::<Vec<_>>().join(", ");
+    let public = |alias: &&ast::ProbeAlias| !alias.names[0].components[0].name.starts_with('_');
+    file.aliases()
+        .filter(public)
+        .flat_map(|alias| alias.names.iter().map(move |name| (name, alias)))
+        .map(|(name, alias)| format!("{} = {}", print_probe_point(name), points(&alias.points)))
+        .collect()
+}
+
+/// The public functions of a file: `strlen:long (s:string)`.
+pub fn functions(file: &ast::File) -> Vec<String> {
+    let of = |ty: Option<ast::TypeName>| match ty {
+        Some(ast::TypeName::Long) => "long",
+        Some(ast::TypeName::Str) => "string",
+        None => "unknown",
+    };
+    file.functions()
+        .filter(|function| !function.private && !function.name.name.starts_with('_'))
+        .map(|function| {
+            let params = function.params.iter().map(|param| format!("{}:{}", param.name.name, of(param.ty)));
+            let params: Vec<String> = params.collect();
+            format!("{}:{} ({})", function.name.name, of(function.returns), params.join(", "))
+        })
+        .collect()
 }
 
 /// Globals with their types, functions with theirs, probes with their sites and locals.

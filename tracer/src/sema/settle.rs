@@ -10,9 +10,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::diagnostics::{Code, Diagnostic, Sink};
 use crate::sema::build::{self, Body, Builder, Built, Flow};
 use crate::sema::elaborate::{self, Elaborator};
-use crate::sema::program::{Function, FunctionId, Global, GlobalTy, Literal, LocalId, Probe, Program, Ty};
+use crate::sema::program::{
+    Function, FunctionId, Global, GlobalTy, Literal, LocalId, Probe, Program, Stmt, StmtKind, Ty,
+};
 use crate::sema::resolve::Resolver;
 use crate::sema::symbols::{Cell, GlobalInfo, Node};
+use crate::source::Span;
 use crate::syntax::ast;
 use crate::syntax::visit::Visitor;
 
@@ -148,7 +151,7 @@ impl Elaborator<'_, '_> {
             sites: group.sites.clone(),
             span: group.span,
             locals: build::finish_locals(&built.locals),
-            body: built.body,
+            body: if self.suppress_errors { suppressed(built.body, group.span) } else { built.body },
             entry: if built.saved.is_empty() { None } else { group.entry },
             saved: built.saved,
         }
@@ -301,4 +304,10 @@ fn setting(info: &GlobalInfo<'_>, sink: &mut Sink) -> Option<Literal> {
         (_, Some(number)) => Some(Literal::Long(number)),
         (_, None) => refuse("holds numbers"),
     }
+}
+
+/// `try { body } catch { next }`
+fn suppressed(body: Vec<Stmt>, span: Span) -> Vec<Stmt> {
+    let handler = vec![Stmt { kind: StmtKind::Next, span }];
+    vec![Stmt { kind: StmtKind::Try { body, message: None, handler }, span }]
 }

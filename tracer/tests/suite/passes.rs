@@ -68,6 +68,7 @@ pub(crate) fn elaborate(case: &Case) -> Elaborated {
         settings: &settings,
         guru: case.directive("option").any(|option| option == "guru"),
         skip_badvars: case.directive("option").any(|option| option == "skip-badvars"),
+        suppress_errors: false,
         listing: false,
     };
     let program = if has_errors(sink.all()) {
