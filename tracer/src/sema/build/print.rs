@@ -88,9 +88,11 @@ impl Builder<'_, '_> {
                 Want::Value(parsed::Conversion::Str) => Ty::Str,
                 Want::Value(_) | Want::Width | Want::Precision => Ty::Long,
             };
+            let before = self.errors.len();
             let value = self.expr(arg, Some(ty));
             match self.type_of(&value, arg) {
-                Some(found) if found != ty => {
+                // A value whose mistake was told already fits everywhere.
+                Some(found) if found != ty && self.errors.len() == before => {
                     let mut diagnostic = Diagnostic::error(
                         Code::TypeConflict,
                         arg.span,

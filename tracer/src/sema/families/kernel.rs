@@ -102,13 +102,14 @@ impl Family for Kernel<'_> {
         point: &[ProbePointComponent],
         span: Span,
     ) -> Option<Result<Vec<Candidate>, Diagnostic>> {
-        if &*point[0].name != "kernel" || point[0].arg.is_some() {
+        if point[0].arg.is_some() {
             return None;
         }
         let second = point.get(1)?;
-        match &*second.name {
-            "function" => Some(self.function(point, second, span)),
-            "trace" => Some(self.tracepoint(point, second, span)),
+        match (&*point[0].name, &*second.name) {
+            // SystemTap's `kprobe` is `kernel` without debug information; there is no need to do without.
+            ("kernel" | "kprobe", "function") => Some(self.function(point, second, span)),
+            ("kernel", "trace") => Some(self.tracepoint(point, second, span)),
             _ => None,
         }
     }
@@ -119,6 +120,8 @@ impl Family for Kernel<'_> {
             "kernel.function(string).call",
             "kernel.function(string).return",
             "kernel.trace(string)",
+            "kprobe.function(string)",
+            "kprobe.function(string).return",
         ]
     }
 }
@@ -167,7 +170,7 @@ impl Kernel<'_> {
                 trigger: Trigger::Kernel(kind),
                 site: Site {
                     attach: AttachPoint::Kernel { symbol: name.clone(), offset: 0 },
-                    probe_point: format!("kernel.function(\"{name}\"){suffix}"),
+                    probe_point: format!("{}.function(\"{name}\"){suffix}", point[0].name),
                     alias: String::new(),
                     function: name.clone(),
                     name: String::new(),
