@@ -1,0 +1,174 @@
+//! Two hits on one CPU at the same moment: one handler is stopped at each of its instructions in turn while another
+//! runs from its beginning to its end. Strings of the two must never mix, and every hit must run or be counted.
+
+use tracer_common::ir::{ContextKind, FuncId, Module, parse, verify};
+use tracer_common::layout::Layout;
+use tracer_common::ledger::{self, Cell};
+use tracer_common::manifest::{AttachPoint, Manifest, Program, ProgramKind, Site};
+use tracer_ebpf::codegen;
+use tracer_ebpf::machine::{Context, Machine};
+use tracer_ebpf::object::{self, Parts};
+use tracer_ebpf::target::Target;
+
+/// A key and a record of strings that are far too large for the frame.
+const HANDLER: &str = "
+global g0 texts[str<200>]: long, max 16, shared
+record r0 (str<200>) -> f1
+place @0 0:0..1 \"here\"
+
+function f0 handler kernel registers {
+  strings 16, 200, 200
+b0:
+  s0 = call execname()
+  s1 = concat s0, \"/\"
+  s2 = concat s1, s0
+  s1 = concat s2, \"/\"
+  s2 = concat s1, s0
+  update add g0[s2], 1 @0
+  emit r0 s2
+  return
+}
+function f1 (s0) {
+  strings 200
+b0:
+  return
+}
+";
+
+const NAMES: [&str; 10] = [
+    "aaaaaaaaaa",
+    "bbbb",
+    "cccccccccccccc",
+    "d",
+    "eeeeeee",
+    "fffffffffff",
+    "gg",
+    "hhhhhh",
+    "iiiiiiiiiiiii",
+    "jjjjj",
+];
+
+/// The machine, and how many hits have scratch memory at the same time.
+fn machine(module: &Module, target: &Target) -> (Machine, u32) {
+    let layout = Layout::new(module);
+    let site = Site {
+        attach: AttachPoint::Session,
+        probe_point: "here".into(),
+        alias: String::new(),
+        function: String::new(),
+        name: String::new(),
+        provider: String::new(),
+        variables: Vec::new(),
+    };
+    assert_eq!(module.functions[0].context, ContextKind::Registers);
+    let program = Program {
+        name: "p0".into(),
+        function: FuncId(0),
+        kind: ProgramKind::Uprobe,
+        sites: vec![0],
+        site_patches: Vec::new(),
+    };
+    let manifest = Manifest { programs: vec![program], sites: vec![site] };
+    let generated = codegen::generate(module, &manifest, &layout, target).expect("code for every kernel");
+    let code = generated.programs[0].clone();
+    let parts = Parts {
+        maps: generated.maps,
+        rodata: generated.rodata,
+        functions: generated.functions,
+        programs: vec![object::Program { name: "p0".into(), kind: ProgramKind::Uprobe, code }],
+    };
+    let mut machine = Machine::new(&parts, target.cpus);
+    for slot in 0..generated.pool {
+        machine.push(codegen::SCRATCH_POOL, &slot.to_le_bytes());
+    }
+    // Without fetching atomics all CPUs take from one pool.
+    (machine, if generated.pool > 0 { generated.pool } else { target.scratch_slots })
+}
+
+fn module() -> Module {
+    let module = parse::module(HANDLER).expect("the handler parses");
+    if let Err(violations) = verify::verify(&module) {
+        panic!("{}", verify::explain(&module, &violations));
+    }
+    module
+}
+
+/// The text of a record: its length is in front of it.
+fn text(record: &[u8]) -> String {
+    let head = tracer_common::record::HEADER as usize;
+    let length = u32::from_le_bytes(record[head..head + 4].try_into().expect("four bytes")) as usize;
+    String::from_utf8_lossy(&record[head + 8..head + 8 + length]).into_owned()
+}
+
+fn cell(machine: &Machine, cell: Cell) -> u64 {
+    let at = ledger::offset(0, cell) as usize;
+    u64::from_le_bytes(machine.value(ledger::MAP)[at..at + 8].try_into().expect("eight bytes"))
+}
+
+/// As many hits as names, each stopped after `stop` instructions and then interrupted by the next; the last one to
+/// begin ends first. Returns whether any of them ran that far.
+fn nest(machine: &mut Machine, names: &[&str], stop: usize) -> bool {
+    let context = Context::Registers(vec![0; 21]);
+    let mut threads = Vec::new();
+    let mut reached = false;
+    for name in names {
+        machine.task.comm = name.as_bytes().to_vec();
+        let mut thread = machine.start(0, &context);
+        let ended = (0..stop).any(|_| machine.step(&mut thread).expect("legal code").is_some());
+        reached |= !ended;
+        threads.push((thread, *name));
+    }
+    while let Some((mut thread, name)) = threads.pop() {
+        machine.task.comm = name.as_bytes().to_vec();
+        while machine.step(&mut thread).expect("legal code").is_none() {}
+    }
+    reached
+}
+
+fn check(machine: &Machine, names: &[&str], what: &str) -> u64 {
+    let skipped = cell(machine, Cell::SkippedNesting);
+    let texts: Vec<String> = machine.records.iter().map(|record| text(record)).collect();
+    for text in &texts {
+        let whole = names.iter().any(|name| *text == format!("{name}/{name}/{name}"));
+        assert!(whole, "{what}: a mixed text: {text}");
+    }
+    assert_eq!(cell(machine, Cell::Hits), names.len() as u64, "{what}");
+    assert_eq!(texts.len() as u64 + skipped, names.len() as u64, "{what}: a hit got lost: {texts:?}");
+    skipped
+}
+
+#[test]
+fn strings_of_two_hits_never_mix() {
+    let module = module();
+    for release in ["5.10", "6.1", "6.12", "6.18"] {
+        let target = Target::preset(release).expect("a release");
+        let mut stop = 0;
+        loop {
+            let (mut machine, _) = machine(&module, &target);
+            let reached = nest(&mut machine, &NAMES[..2], stop);
+            let skipped = check(&machine, &NAMES[..2], &format!("{release}, stopped after {stop}"));
+            assert_eq!(skipped, 0, "{release}: there are slots enough for two");
+            if !reached {
+                break;
+            }
+            stop += 1;
+        }
+        assert!(stop > 50, "{release}: the handler has only {stop} instructions");
+    }
+}
+
+#[test]
+fn deeper_than_there_are_slots_is_counted() {
+    let module = module();
+    for release in ["5.10", "6.1", "6.12", "6.18"] {
+        let target = Target::preset(release).expect("a release");
+        let (mut most, mut slots) = (0, 0);
+        for stop in 0..100 {
+            let (mut machine, limit) = machine(&module, &target);
+            slots = u64::from(limit);
+            nest(&mut machine, &NAMES, stop);
+            most = most.max(check(&machine, &NAMES, &format!("{release}, stopped after {stop}")));
+        }
+        assert_eq!(most, NAMES.len() as u64 - slots, "{release}");
+    }
+}
