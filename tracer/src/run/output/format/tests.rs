@@ -105,7 +105,7 @@ fn memory_arrives_as_bytes() {
     assert_eq!(printed("%8.3M|", &bytes), b"  0041ff|");
     assert_eq!(printed("%-8.3M|", &bytes), b"0041ff  |");
     assert_eq!(printed("%.10m|%d", &bytes), b"\0A\xffdefghij|0");
-    assert_eq!(printed("%.4M|%.1m|%.0m|%m", &bytes), b"0041ff64|i||\0");
+    assert_eq!(printed("%.4M|%.1m|%.0m|%m", &bytes), b"0041ff64|i||");
 }
 
 #[test]
