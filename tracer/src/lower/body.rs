@@ -13,9 +13,9 @@ use tracer_common::ir::{
 use crate::diagnostics::{Code, Diagnostic};
 use crate::lower::Lower;
 use crate::lower::capacity::Owner;
-use crate::lower::late::{self, LateLocal, Leaves};
+use crate::lower::late::{self, LateLocals, Leaves};
 use crate::lower::walk;
-use crate::sema::program::{Expr, ExprKind, Local, LocalId, Place, Stmt, StmtKind, Ty};
+use crate::sema::program::{Expr, ExprKind, FunctionId, Local, LocalId, Place, Stmt, StmtKind, Ty};
 use crate::source::Span;
 
 /// Where `break` and `continue` go.
@@ -35,14 +35,16 @@ pub(super) struct Body<'l, 'p> {
     /// Registers of the locals, made when first met.
     pub(super) locals: Vec<Option<Dest>>,
     /// Locals that are evaluated where they are printed.
-    pub(super) late_locals: BTreeMap<LocalId, LateLocal<'p>>,
+    pub(super) late_locals: LateLocals<'p>,
     /// In continuations: expressions whose values arrived in the record.
-    pub(super) leaves: Leaves,
+    pub(super) leaves: Leaves<'p>,
     pub(super) loops: Vec<LoopTargets>,
     /// Values saved at entry, in return probes.
     pub(super) saved: Vec<Dest>,
     /// Locals that nobody reads.
     pub(super) unread: BTreeSet<LocalId>,
+    /// Split functions that are being taken apart.
+    pub(super) splitting: Vec<FunctionId>,
     /// In script functions: what is returned.
     pub(super) result: Option<IrTy>,
 }
@@ -68,6 +70,7 @@ impl<'l, 'p> Body<'l, 'p> {
             loops: Vec::new(),
             saved: Vec::new(),
             unread: BTreeSet::new(),
+            splitting: Vec::new(),
             result: None,
         }
     }

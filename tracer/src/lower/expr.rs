@@ -80,7 +80,7 @@ impl<'p> Body<'_, 'p> {
         keys.iter().map(|key| key.as_ref().map(|key| self.arg(key))).collect()
     }
 
-    fn leaf(&self, expr: &Expr) -> Option<Leaf> {
+    fn leaf(&self, expr: &Expr) -> Option<Leaf<'p>> {
         if self.leaves.is_empty() { None } else { self.leaves.get(&late::key(expr)).cloned() }
     }
 
@@ -322,6 +322,11 @@ impl<'p> Body<'_, 'p> {
                 Leaf::Value(Dest::Long(_)) => {}
                 Leaf::List(values) => return self.list_text(expr, values),
                 Leaf::Parts(values) => return self.pretty_text(expr, values),
+                Leaf::Split(inside) => {
+                    if let ExprKind::Call { function, .. } = &expr.kind {
+                        return self.last_part(*function, *inside);
+                    }
+                }
             }
         }
         match &expr.kind {

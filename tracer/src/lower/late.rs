@@ -32,8 +32,10 @@ pub(super) enum Moved<'p> {
 }
 
 /// A frontier expression inside a continuation.
-#[derive(Clone, Debug)]
-pub(super) enum Leaf {
+#[derive(Clone)]
+pub(super) enum Leaf<'p> {
+    /// The call of a split function: what its last expression needs.
+    Split(Box<Inside<'p>>),
     /// Its value.
     Value(Dest),
     /// The values of a variable list, each with its fault flag.
@@ -43,7 +45,17 @@ pub(super) enum Leaf {
 }
 
 /// Frontier expressions by identity: the program is borrowed for the whole pass, so addresses are stable.
-pub(super) type Leaves = BTreeMap<usize, Leaf>;
+pub(super) type Leaves<'p> = BTreeMap<usize, Leaf<'p>>;
+
+/// What stands for the frontier of a split function's last expression, in a continuation.
+#[derive(Clone)]
+pub(super) struct Inside<'p> {
+    pub(super) leaves: Leaves<'p>,
+    pub(super) late_locals: LateLocals<'p>,
+}
+
+/// Locals that are evaluated where they are printed.
+pub(super) type LateLocals<'p> = BTreeMap<LocalId, LateLocal<'p>>;
 
 /// The identity of an expression.
 pub(super) fn key(expr: &Expr) -> usize {
@@ -52,15 +64,16 @@ pub(super) fn key(expr: &Expr) -> usize {
 
 /// Values captured so far, and which expression each belongs to.
 #[derive(Default)]
-pub(super) struct Captures {
+pub(super) struct Captures<'p> {
     values: Vec<Arg>,
     types: Vec<IrTy>,
-    leaves: Vec<(usize, Shape)>,
+    leaves: Vec<(usize, Shape<'p>)>,
     locals: Vec<(LocalId, usize)>,
 }
 
 #[derive(Clone)]
-enum Shape {
+enum Shape<'p> {
+    Split(Vec<(usize, Shape<'p>)>, LateLocals<'p>),
     Value(usize),
     List(Vec<(usize, Option<usize>)>),
     Parts(Vec<usize>),
@@ -70,25 +83,44 @@ enum Shape {
 #[derive(Clone)]
 pub(super) struct LateLocal<'p> {
     value: &'p Expr,
-    captured: Vec<(usize, Captured)>,
+    captured: Vec<(usize, Captured<'p>)>,
 }
 
 #[derive(Clone)]
-enum Captured {
+pub(super) enum Captured<'p> {
+    /// Of a split function's last expression, with the locals that it evaluates late.
+    Split(Vec<(usize, Captured<'p>)>, LateLocals<'p>),
     Value(Arg, IrTy),
     List(Vec<(LongOp, Option<LongOp>)>),
     Parts(Vec<(Arg, IrTy)>),
 }
 
-impl Captures {
+impl<'p> Captures<'p> {
     fn push(&mut self, value: Arg, ty: IrTy) -> usize {
         self.values.push(value);
         self.types.push(ty);
         self.values.len() - 1
     }
 
-    fn add(&mut self, leaf: usize, captured: Captured) {
-        let shape = match captured {
+    fn add(&mut self, leaf: usize, captured: Captured<'p>) {
+        if !self.leaves.iter().any(|(known, _)| *known == leaf) {
+            let shape = self.shape(captured);
+            self.leaves.push((leaf, shape));
+        }
+    }
+
+    fn shape(&mut self, captured: Captured<'p>) -> Shape<'p> {
+        match captured {
+            Captured::Split(inside, late_locals) => {
+                let mut shapes: Vec<(usize, Shape<'p>)> = Vec::new();
+                for (leaf, captured) in inside {
+                    if !shapes.iter().any(|(known, _)| *known == leaf) {
+                        let shape = self.shape(captured);
+                        shapes.push((leaf, shape));
+                    }
+                }
+                Shape::Split(shapes, late_locals)
+            }
             Captured::Value(value, ty) => Shape::Value(self.push(value, ty)),
             Captured::List(list) => Shape::List(
                 list.into_iter()
@@ -101,14 +133,26 @@ impl Captures {
             Captured::Parts(parts) => {
                 Shape::Parts(parts.into_iter().map(|(value, ty)| self.push(value, ty)).collect())
             }
-        };
-        self.leaves.push((leaf, shape));
+        }
     }
 }
 
 /// Whether eBPF can compute an expression of a kernel handler.
 pub(super) fn evaluable(program: &Program, abilities: Abilities, expr: &Expr) -> bool {
     Judge { program, abilities, seen: Vec::new() }.expr(expr)
+}
+
+/// Whether eBPF can run a statement of a kernel handler. Output and locals that are evaluated late are no hindrance.
+pub(super) fn runs(program: &Program, abilities: Abilities, stmt: &Stmt) -> bool {
+    let mut judge = Judge { program, abilities, seen: Vec::new() };
+    match &stmt.kind {
+        StmtKind::Expr(Expr { kind: ExprKind::Assign { place: Place::Local(_), value }, .. })
+            if value.ty == Ty::Str =>
+        {
+            true
+        }
+        _ => judge.stmt(stmt),
+    }
 }
 
 struct Judge<'p> {
@@ -243,7 +287,7 @@ pub(super) fn is_quiet(program: &Program, expr: &Expr) -> bool {
 
 impl<'p> Body<'_, 'p> {
     /// Captures the frontier of an expression. Errors are diagnostics already pushed.
-    fn frontier(&mut self, expr: &'p Expr, captures: &mut Vec<(usize, Captured)>) {
+    pub(super) fn frontier(&mut self, expr: &'p Expr, captures: &mut Vec<(usize, Captured<'p>)>) {
         let (program, abilities) = (self.lower.program, self.lower.abilities);
         match &expr.kind {
             ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Fact(_) => {}
@@ -301,11 +345,18 @@ impl<'p> Body<'_, 'p> {
             ExprKind::Contains { .. } if !evaluable(program, abilities, expr) => {
                 self.frontier_of_children(expr, captures);
             }
+            ExprKind::Call { function, args } => match self.split(*function) {
+                Some(parts) => {
+                    let captured = self.first_part(*function, args, &parts);
+                    captures.push((key(expr), captured));
+                }
+                None => self.capture(expr, captures),
+            },
             _ => self.capture(expr, captures),
         }
     }
 
-    fn frontier_of_children(&mut self, expr: &'p Expr, captures: &mut Vec<(usize, Captured)>) {
+    fn frontier_of_children(&mut self, expr: &'p Expr, captures: &mut Vec<(usize, Captured<'p>)>) {
         let mut children = Vec::new();
         walk::children(expr, &mut |child| children.push(child));
         for child in children {
@@ -317,7 +368,16 @@ impl<'p> Body<'_, 'p> {
     fn is_free(&self, expr: &Expr) -> bool {
         match &expr.kind {
             ExprKind::Number(_) | ExprKind::Str(_) | ExprKind::Fact(_) | ExprKind::Local(_) => true,
-            ExprKind::Concat(..) | ExprKind::Print { to_string: true, .. } => {
+            ExprKind::Call { function, .. } if !is_pure(self.lower.program, *function) => false,
+            ExprKind::Intrinsic { intrinsic, .. }
+                if intrinsic.effect() != Effect::Pure || intrinsic.can_raise() =>
+            {
+                false
+            }
+            ExprKind::Concat(..)
+            | ExprKind::Print { to_string: true, .. }
+            | ExprKind::Call { .. }
+            | ExprKind::Intrinsic { .. } => {
                 let mut free = true;
                 walk::children(expr, &mut |child| free = free && self.is_free(child));
                 free
@@ -326,7 +386,7 @@ impl<'p> Body<'_, 'p> {
         }
     }
 
-    fn capture(&mut self, expr: &'p Expr, captures: &mut Vec<(usize, Captured)>) {
+    fn capture(&mut self, expr: &'p Expr, captures: &mut Vec<(usize, Captured<'p>)>) {
         let captured = match expr.ty {
             Ty::Long => Captured::Value(Arg::Long(self.kept_long(expr)), IrTy::Long),
             Ty::Str => {
@@ -346,7 +406,10 @@ impl<'p> Body<'_, 'p> {
 
     /// The value of a late local that the handler itself needs, from what was captured where it was assigned.
     pub(super) fn late_local_now(&mut self, local: LocalId, definition: &'p Expr) -> StrOp {
-        if !matches!(definition.kind, ExprKind::Print { to_string: true, .. } | ExprKind::Concat(..)) {
+        let is_made_here =
+            matches!(definition.kind, ExprKind::Print { to_string: true, .. } | ExprKind::Concat(..))
+                && !self.late_locals[&local].captured.iter().any(|(_, c)| matches!(c, Captured::Split(..)));
+        if !is_made_here {
             let name = self.declared(local).name.clone();
             self.unsupported(
                 definition.span,
@@ -361,7 +424,9 @@ impl<'p> Body<'_, 'p> {
                 Captured::Value(Arg::Long(LongOp::Var(var)), _) => Dest::Long(var),
                 Captured::Value(Arg::Str(StrOp::Var(var)), _) => Dest::Str(var),
                 // Constants are what they were.
-                Captured::Value(..) | Captured::List(_) | Captured::Parts(_) => continue,
+                Captured::Value(..) | Captured::List(_) | Captured::Parts(_) | Captured::Split(..) => {
+                    continue;
+                }
             };
             self.leaves.insert(leaf, Leaf::Value(value));
         }
@@ -390,18 +455,20 @@ impl<'p> Body<'_, 'p> {
             }
         }
         for (leaf, value) in captured {
-            if !captures.leaves.iter().any(|(known, _)| *known == leaf) {
-                captures.add(leaf, value);
-            }
+            captures.add(leaf, value);
         }
         let continuation = self.continuation(moved, &captures);
         let record = self.lower.module.record(captures.types, continuation);
         self.emit(record, captures.values);
     }
 
-    fn frontier_of_children_or_self(&mut self, expr: &'p Expr, captured: &mut Vec<(usize, Captured)>) {
+    fn frontier_of_children_or_self(&mut self, expr: &'p Expr, captured: &mut Vec<(usize, Captured<'p>)>) {
         match &expr.kind {
-            ExprKind::Print { .. } | ExprKind::Hist { .. } | ExprKind::Call { .. } | ExprKind::Raise(_) => {
+            ExprKind::Print { .. }
+            | ExprKind::Hist { .. }
+            | ExprKind::Intrinsic { .. }
+            | ExprKind::Call { .. }
+            | ExprKind::Raise(_) => {
                 self.frontier_of_children(expr, captured);
             }
             _ => self.frontier(expr, captured),
@@ -412,8 +479,8 @@ impl<'p> Body<'_, 'p> {
     fn statement_frontier(
         &mut self,
         stmt: &'p Stmt,
-        captured: &mut Vec<(usize, Captured)>,
-        captures: &mut Captures,
+        captured: &mut Vec<(usize, Captured<'p>)>,
+        captures: &mut Captures<'p>,
     ) {
         let mut leaves = Vec::new();
         let mut locals = Vec::new();
@@ -444,7 +511,7 @@ impl<'p> Body<'_, 'p> {
     }
 
     /// The user-domain function that runs when the record arrives.
-    fn continuation(&mut self, moved: Moved<'p>, captures: &Captures) -> tracer_common::ir::FuncId {
+    fn continuation(&mut self, moved: Moved<'p>, captures: &Captures<'p>) -> tracer_common::ir::FuncId {
         let late_locals = self.late_locals.clone();
         let owner = self.owner;
         let number = self.lower.continuations;
@@ -453,20 +520,7 @@ impl<'p> Body<'_, 'p> {
             Body::new(self.lower, &format!("continuation.{number}"), Domain::User, ContextKind::None, owner);
         body.late_locals = late_locals;
         let params: Vec<Dest> = captures.types.iter().map(|ty| body.f.param(*ty)).collect();
-        let long = |n: usize| match params[n] {
-            Dest::Long(var) => LongOp::Var(var),
-            Dest::Str(_) => LongOp::Imm(0),
-        };
-        for (leaf, shape) in &captures.leaves {
-            let value = match shape {
-                Shape::Value(n) => Leaf::Value(params[*n]),
-                Shape::List(list) => {
-                    Leaf::List(list.iter().map(|(v, f)| (long(*v), f.map_or(LongOp::Imm(0), long))).collect())
-                }
-                Shape::Parts(parts) => Leaf::Parts(parts.iter().map(|n| Arg::from(params[*n])).collect()),
-            };
-            body.leaves.insert(*leaf, value);
-        }
+        body.leaves = captures.leaves.iter().map(|(leaf, shape)| (*leaf, arrived(shape, &params))).collect();
         for (local, n) in &captures.locals {
             body.locals[local.0 as usize] = Some(params[*n]);
         }
@@ -475,6 +529,25 @@ impl<'p> Body<'_, 'p> {
             Moved::Stmt(stmt) => body.stmt(stmt),
         }
         body.finish()
+    }
+}
+
+/// What a captured value is in a continuation with these parameters.
+fn arrived<'p>(shape: &Shape<'p>, params: &[Dest]) -> Leaf<'p> {
+    let long = |n: usize| match params[n] {
+        Dest::Long(var) => LongOp::Var(var),
+        Dest::Str(_) => LongOp::Imm(0),
+    };
+    match shape {
+        Shape::Value(n) => Leaf::Value(params[*n]),
+        Shape::List(list) => {
+            Leaf::List(list.iter().map(|(v, f)| (long(*v), f.map_or(LongOp::Imm(0), long))).collect())
+        }
+        Shape::Parts(parts) => Leaf::Parts(parts.iter().map(|n| Arg::from(params[*n])).collect()),
+        Shape::Split(inside, late_locals) => Leaf::Split(Box::new(Inside {
+            leaves: inside.iter().map(|(leaf, shape)| (*leaf, arrived(shape, params))).collect(),
+            late_locals: late_locals.clone(),
+        })),
     }
 }
 

@@ -20,6 +20,7 @@ mod entry;
 mod expr;
 mod late;
 mod place;
+mod split;
 mod stmt;
 mod text;
 mod usage;
@@ -146,7 +147,8 @@ impl<'p> Lower<'p> {
                 }),
                 max_entries: global.size.unwrap_or(self.limits.map_entries),
                 wrap: global.wrap,
-                ordered: self.usage.ordered[n],
+                // What wraps must know what is oldest.
+                ordered: self.usage.ordered[n] || global.wrap && !global.keys.is_empty(),
                 shared: self.usage.shared[n],
                 print_at_end: (global.written && !global.read).then(|| order[n]),
             });
