@@ -2,7 +2,6 @@
 
 use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{BinOp, CmpOp, SiteFact};
-use tracer_common::stat::{HistOp, StatOp};
 
 use super::{Body, Builder, fold, word, zero};
 use crate::diagnostics::{Code, Diagnostic};
@@ -10,18 +9,6 @@ use crate::sema::program::{Element, Expr, ExprKind, FunctionId, GlobalId, Ty};
 use crate::sema::symbols::Node;
 use crate::source::Span;
 use crate::syntax::ast::{self, AssignOp, BinaryOp, UnaryOp};
-
-/// The statistic operator of the contract.
-pub(super) fn stat_op(op: ast::StatOp) -> StatOp {
-    match op {
-        ast::StatOp::Count => StatOp::Count,
-        ast::StatOp::Sum => StatOp::Sum,
-        ast::StatOp::Min => StatOp::Min,
-        ast::StatOp::Max => StatOp::Max,
-        ast::StatOp::Avg => StatOp::Avg,
-        ast::StatOp::Variance => StatOp::Variance,
-    }
-}
 
 /// Names of intrinsics that are facts about the site.
 const FACTS: [(&str, SiteFact); 3] = [
@@ -31,124 +18,6 @@ const FACTS: [(&str, SiteFact); 3] = [
 ];
 
 impl Builder<'_, '_> {
-    /// Builds an expression that must be a number.
-    pub(super) fn long(&mut self, expr: &ast::Expr) -> Expr {
-        self.typed(expr, Ty::Long)
-    }
-
-    /// Builds an expression of a type, or reports that it is of the other.
-    pub(super) fn typed(&mut self, expr: &ast::Expr, ty: Ty) -> Expr {
-        let before = self.errors.len();
-        let built = self.expr(expr, Some(ty));
-        // What is wrong itself says nothing about its type.
-        if self.errors.len() == before
-            && let Some(found) = self.type_of(&built, expr)
-            && found != ty
-        {
-            let message = format!("expected a {}, found a {}", word(ty), word(found));
-            let diagnostic = Diagnostic::error(Code::TypeConflict, expr.span, message);
-            self.error(self.with_origin(diagnostic, &built, found));
-            return Expr { kind: ExprKind::Number(0), ty, span: expr.span };
-        }
-        Expr { ty, ..built }
-    }
-
-    /// Builds two expressions that must have the same type; `what` says why.
-    fn pair(&mut self, left: &ast::Expr, right: &ast::Expr, want: Option<Ty>, what: &str) -> (Expr, Expr) {
-        let before = self.errors.len();
-        let first = self.expr(left, want);
-        let known = self.type_of(&first, left);
-        let second = self.expr(right, known.or(want));
-        let other = self.type_of(&second, right);
-        if self.errors.len() > before {
-            return (first.clone(), Expr { ty: first.ty, ..zero(right.span) });
-        }
-        match (known, other) {
-            (Some(a), Some(b)) if a != b => {
-                let message = format!("a {} and a {} {what}", word(a), word(b));
-                let mut diagnostic = Diagnostic::error(Code::TypeConflict, right.span, message)
-                    .label(left.span, format!("this is a {}", word(a)));
-                for (built, ty) in [(&first, a), (&second, b)] {
-                    if let Some(place) = self.learned_at(built) {
-                        diagnostic = diagnostic.label(place, format!("known as a {} from here", word(ty)));
-                    }
-                }
-                self.error(diagnostic.hint("sprint(x) makes a string of a number"));
-                (Expr { ty: a, ..first }, Expr { ty: a, ..zero(right.span) })
-            }
-            _ => {
-                let ty = known.or(other).or(want).unwrap_or(Ty::Long);
-                if let (None, Some(ty)) = (known, other) {
-                    self.teach(&first, ty);
-                }
-                (Expr { ty, ..first }, Expr { ty, ..second })
-            }
-        }
-    }
-
-    /// Teaches what an expression gets its value from that it has a type.
-    fn teach(&mut self, built: &Expr, ty: Ty) {
-        match &built.kind {
-            ExprKind::Local(id) => self.learn_local(*id, ty, built.span),
-            ExprKind::Get(element) => self.learn_value(element.global, ty, built.span),
-            ExprKind::Call { function, .. } => {
-                let info = &mut self.symbols.functions[function.0 as usize];
-                let news = info.result.learn(ty, built.span) == Ok(true);
-                self.news(news, Node::Function(*function));
-            }
-            ExprKind::Ternary { then, otherwise, .. } => {
-                self.teach(then, ty);
-                self.teach(otherwise, ty);
-            }
-            ExprKind::Assign { place, value } => {
-                match place {
-                    crate::sema::program::Place::Local(id) => self.learn_local(*id, ty, built.span),
-                    crate::sema::program::Place::Global(element) => {
-                        self.learn_value(element.global, ty, built.span);
-                    }
-                    crate::sema::program::Place::Target(_) => {}
-                }
-                self.teach(value, ty);
-            }
-            _ => {}
-        }
-    }
-
-    /// Adds to a type conflict where the type that was found comes from, and how to make a string of a number.
-    pub(super) fn with_origin(&self, diagnostic: Diagnostic, built: &Expr, found: Ty) -> Diagnostic {
-        let diagnostic = match self.learned_at(built) {
-            Some(place) => diagnostic.label(place, format!("known as a {} from here", word(found))),
-            None => diagnostic,
-        };
-        if found == Ty::Long { diagnostic.hint("sprint(x) makes a string of a number") } else { diagnostic }
-    }
-
-    /// Where the type of a variable or a function was learned.
-    pub(super) fn learned_at(&self, expr: &Expr) -> Option<Span> {
-        let cell = match &expr.kind {
-            ExprKind::Local(id) => self.locals[id.0 as usize].ty,
-            ExprKind::Get(element) => self.symbols.globals[element.global.0 as usize].value,
-            ExprKind::Call { function, .. } => self.symbols.functions[function.0 as usize].result,
-            _ => return None,
-        };
-        cell.place().filter(|place| *place != expr.span)
-    }
-
-    /// The type of a built expression, when it is known yet.
-    pub(super) fn type_of(&self, built: &Expr, _from: &ast::Expr) -> Option<Ty> {
-        match &built.kind {
-            ExprKind::Local(id) => self.locals[id.0 as usize].ty.ty(),
-            ExprKind::Get(element) => self.symbols.globals[element.global.0 as usize].value.ty(),
-            ExprKind::Call { function, .. } => self.symbols.functions[function.0 as usize].result.ty(),
-            ExprKind::Ternary { then, otherwise, .. } => {
-                self.type_of(then, _from).or_else(|| self.type_of(otherwise, _from))
-            }
-            ExprKind::Assign { value, .. } => self.type_of(value, _from),
-            ExprKind::Saved(n) => self.saved.get(*n).and_then(|saved| self.type_of(saved, _from)),
-            _ => Some(built.ty),
-        }
-    }
-
     /// Builds an expression. `want` is what its surroundings need: a variable without a type learns it.
     pub(super) fn expr(&mut self, expr: &ast::Expr, want: Option<Ty>) -> Expr {
         let span = expr.span;
@@ -503,91 +372,6 @@ impl Builder<'_, '_> {
             self.saved.len() - 1
         });
         Expr { kind: ExprKind::Saved(n), ty, span }
-    }
-
-    fn extract(&mut self, op: ast::StatOp, operand: &ast::Expr, shift: Option<i64>, span: Span) -> Expr {
-        let Some((global, keys)) = self.statistic(operand) else { return zero(span) };
-        let noted = self.symbols.globals[global.0 as usize].extract(
-            stat_op(op),
-            shift.unwrap_or(0).clamp(0, 62) as u8,
-            span,
-        );
-        self.note(global, noted);
-        Expr { kind: ExprKind::Stat { op: stat_op(op), global, keys }, ty: Ty::Long, span }
-    }
-
-    pub(super) fn note(&mut self, global: GlobalId, noted: Result<bool, Diagnostic>) {
-        match noted {
-            Ok(news) => self.news(news, Node::Global(global)),
-            Err(diagnostic) => self.error(diagnostic),
-        }
-    }
-
-    /// The statistic that an extractor looks at.
-    fn statistic(&mut self, operand: &ast::Expr) -> Option<(GlobalId, Vec<Option<Expr>>)> {
-        let (name, keys, span): (&ast::Name, &[ast::Subscript], Span) = match &operand.kind {
-            ast::ExprKind::Symbol(name) => (name, &[], operand.span),
-            ast::ExprKind::Index { base: ast::Indexable::Array(array), keys } => {
-                (&array.name, keys, operand.span)
-            }
-            _ => {
-                self.error(Diagnostic::error(
-                    Code::NotAssignable,
-                    operand.span,
-                    "an extractor takes a statistic: a global or an element of one",
-                ));
-                return None;
-            }
-        };
-        let global = self.array(&ast::VarRef { id: operand.id, name: name.clone(), span })?;
-        if !self.learn_arity(global, keys.len(), span) {
-            return None;
-        }
-        self.reads(global);
-        let info = &mut self.symbols.globals[global.0 as usize];
-        if let Some(place) = info.value.place() {
-            let name = info.decl.name.name.clone();
-            self.error(
-                Diagnostic::error(Code::TypeConflict, span, format!("{name} is no statistic"))
-                    .label(place, "used as a plain value here")
-                    .hint(format!("values go into a statistic with {name} <<< value")),
-            );
-            return None;
-        }
-        let keys = self.subscripts(global, keys);
-        Some((global, keys))
-    }
-
-    /// A histogram with the statistic that it is of.
-    pub(super) fn hist(&mut self, hist: &ast::Hist) -> Option<(HistOp, Element)> {
-        let op = match hist.op {
-            ast::HistOp::Log => HistOp::Log,
-            ast::HistOp::Linear { low, high, width } => HistOp::Linear { low, high, width },
-        };
-        if let HistOp::Linear { low, high, width } = op {
-            let problem = if width <= 0 {
-                Some("the width of a bucket must be positive")
-            } else if low > high {
-                Some("the first bucket must not start after the last")
-            } else if (high as i128 - low as i128) / width as i128 > 4000 {
-                Some("this histogram has more than 4000 buckets")
-            } else {
-                None
-            };
-            if let Some(problem) = problem {
-                self.error(Diagnostic::error(Code::Histogram, hist.span, problem));
-                return None;
-            }
-        }
-        let (global, keys) = self.statistic(&hist.operand)?;
-        let keys: Option<Vec<Expr>> = keys.into_iter().collect();
-        let Some(keys) = keys else {
-            self.error(Diagnostic::error(Code::Misplaced, hist.span, "a histogram is of one element"));
-            return None;
-        };
-        let noted = self.symbols.globals[global.0 as usize].histogram(op, hist.span);
-        self.note(global, noted);
-        Some((op, Element { global, keys, span: hist.span }))
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A body is built again when types that it depends on were learned (`settle`); diagnostics of the last time count.
 //!
-//! Rooms, in reading order: this file (the builder's state, names), `stmt`, `expr`, `builtin`, `assign`, `overload`, `target`,
-//! `print`, `fold` (conditions that are known at compile time).
+//! Rooms, in reading order: this file (the builder's state, names), `types`, `stmt`, `expr`, `builtin`, `assign`,
+//! `overload`, `statistic`, `target`, `print`, `fold` (conditions that are known at compile time).
 
 mod assign;
 mod builtin;
@@ -11,8 +11,10 @@ mod expr;
 pub(super) mod fold;
 mod overload;
 mod print;
+mod statistic;
 mod stmt;
 mod target;
+mod types;
 
 pub(super) use expr::embedded;
 

@@ -171,7 +171,7 @@ impl Builder<'_, '_> {
             let by = match sort.by {
                 ast::SortBy::Value => SortBy::Value,
                 ast::SortBy::Key(n) => SortBy::Key(n as u8),
-                ast::SortBy::Stat(op) => SortBy::Stat(super::expr::stat_op(op)),
+                ast::SortBy::Stat(op) => SortBy::Stat(super::statistic::stat_op(op)),
             };
             (by, sort.ascending)
         });
