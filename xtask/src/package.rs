@@ -31,6 +31,14 @@ pub const FIXTURES: &[Need] = &[
     Need { what: "/usr/include/x86_64-linux-gnu/sys/sdt.h", package: "systemtap-sdt-dev" },
 ];
 
+/// What comparing variables with gdb's needs.
+pub const GDB: &[Need] = &[
+    Need { what: "gdb", package: "gdb" },
+    Need { what: "clang", package: "clang" },
+    Need { what: "g++", package: "g++" },
+    Need { what: "objcopy", package: "binutils" },
+];
+
 /// What measuring needs.
 pub const BENCH: &[Need] = &[Need { what: "bpftool", package: "bpftool" }];
 

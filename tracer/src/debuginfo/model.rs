@@ -1,5 +1,6 @@
 //! The format-neutral words: types and where values are.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 
 /// A type of one [`Types`] table.
@@ -54,27 +55,26 @@ pub trait Types {
 
     /// A member by name, looked for in anonymous members too; its offset is from the outermost.
     fn member(&self, ty: TypeId, name: &str) -> Option<Member> {
-        self.member_within(ty, name, 0)
-    }
-
-    /// As [`Types::member`], so many levels deep.
-    fn member_within(&self, ty: TypeId, name: &str, depth: usize) -> Option<Member> {
-        if depth > 16 {
-            return None;
-        }
-        for member in self.members(ty) {
-            if member.name == name {
-                return Some(member);
-            }
-            if member.name.is_empty()
-                && let Some(inner) = self.member_within(member.ty, name, depth + 1)
-            {
-                return Some(Member { bit_offset: inner.bit_offset + member.bit_offset, ..inner });
+        // Every type is looked into once: what it lacks in one place it lacks in all.
+        let mut seen = BTreeSet::from([ty]);
+        let mut queue = VecDeque::from([(ty, 0)]);
+        while let Some((ty, offset)) = queue.pop_front() {
+            for member in self.members(ty) {
+                let bit_offset = member.bit_offset.wrapping_add(offset);
+                if member.name == name {
+                    return Some(Member { bit_offset, ..member });
+                }
+                if member.name.is_empty() && seen.len() < ANONYMOUS && seen.insert(member.ty) {
+                    queue.push_back((member.ty, bit_offset));
+                }
             }
         }
         None
     }
 }
+
+/// Anonymous members that are looked into.
+const ANONYMOUS: usize = 1000;
 
 /// Why a variable has no value at a place.
 #[derive(Clone, PartialEq, Eq, Debug)]

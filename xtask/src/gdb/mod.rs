@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{command, workspace};
+use crate::{command, package, workspace};
 
 /// One row of the matrix.
 #[derive(Clone, Debug)]
@@ -222,6 +222,8 @@ const MOVED: u64 = 0x5555_5555_4000;
 /// Runs the whole matrix.
 #[expect(clippy::print_stdout, reason = "the report of a developer task")]
 pub fn run(filter: &str) -> Result<(), String> {
+    package::install(package::FIXTURES)?;
+    package::install(package::GDB)?;
     let tracer = tracer()?;
     let mut total = Outcome::default();
     let mut rows = BTreeSet::new();

@@ -123,10 +123,14 @@ impl Types for DwarfTypes<'_> {
                 }
             }
             gimli::DW_TAG_enumeration_type => {
-                let signed = match self.inner(unit, &entry).map(|ty| self.shape(ty)) {
-                    Some(Shape::Number { signed, .. }) => signed,
-                    _ => false,
-                };
+                // Its underlying type is a base type; looking no further, a damaged file cannot lead in a circle.
+                let underlying = self.inner(unit, &entry).and_then(|ty| self.strip(ty));
+                let signed = underlying.and_then(|ty| self.entry(ty)).is_some_and(|(_, base)| {
+                    matches!(
+                        base.attr_value(gimli::DW_AT_encoding),
+                        Some(AttributeValue::Encoding(gimli::DW_ATE_signed | gimli::DW_ATE_signed_char))
+                    )
+                });
                 Shape::Number { bytes: bytes.unwrap_or(4).min(8) as u8, signed }
             }
             gimli::DW_TAG_pointer_type

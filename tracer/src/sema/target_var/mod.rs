@@ -64,6 +64,13 @@ impl Walk<'_> {
         }
         if let Some(pretty) = target.pretty {
             let mut parts = Vec::new();
+            // A pointer to a structure shows the structure; pointers inside it are shown as addresses.
+            if let Shape::Pointer(Some(to)) = self.types.shape(ty)
+                && matches!(self.types.shape(to), Shape::Aggregate)
+                && !target.address_of
+            {
+                (at, ty) = (At::Memory(self.read_at(at, WORD, span)?, 0), to);
+            }
             self.pretty(at, ty, pretty == Pretty::Deep, 0, &mut parts);
             return Ok(TargetValue::Pretty { parts });
         }

@@ -10,6 +10,10 @@ use crate::sema::target_var::{At, WORD, Walk, plus};
 /// Members that a deep pretty-printed value shows at the most.
 const PRETTY_PARTS: usize = 48;
 
+/// Structures inside structures; bytes of text between two values.
+const DEPTH: usize = 12;
+const LONGEST: usize = 2048;
+
 impl Walk<'_> {
     /// The pieces of `$x$`: `{.a=1, .b={...}}`.
     pub(super) fn pretty(
@@ -24,7 +28,8 @@ impl Walk<'_> {
             Some(PrettyPart::Text(known)) => known.push_str(more),
             _ => parts.push(PrettyPart::Text(more.to_owned())),
         };
-        if parts.len() > PRETTY_PARTS {
+        let is_long = matches!(parts.last(), Some(PrettyPart::Text(known)) if known.len() > LONGEST);
+        if parts.len() > PRETTY_PARTS || depth > DEPTH || is_long {
             return text(parts, "...");
         }
         match (self.types.shape(ty), at) {
@@ -53,7 +58,17 @@ impl Walk<'_> {
                     if n > 0 {
                         text(parts, ", ");
                     }
-                    if !member.name.is_empty() {
+                    if parts.len() > PRETTY_PARTS {
+                        text(parts, "...");
+                        break;
+                    }
+                    // What has no name is called by what it is; a base class by its own name.
+                    if member.name.is_empty() {
+                        let name = self.types.name(member.ty);
+                        let kind = name.split(' ').next().unwrap_or_default();
+                        let is_anonymous = name.trim_end() == kind;
+                        text(parts, &format!("<{}>=", if is_anonymous { kind } else { name.trim() }));
+                    } else {
                         text(parts, &format!(".{}=", member.name));
                     }
                     let inner = further(&at, (member.bit_offset / 8) as i64);

@@ -1,5 +1,6 @@
 //! Variables at a place of a program.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use tracer_common::ir::{Space, Width};
@@ -345,7 +346,7 @@ fn result(info: &DebugInfo, ty: TypeId) -> Result<At, String> {
         Shape::Float(_) => Err("it is in a vector register".to_owned()),
         // A big structure is in memory, and its address is returned.
         Shape::Aggregate if types.size(ty) > TWO_WORDS => Ok(At::Memory(Access::Register(RESULT, WORD), 0)),
-        Shape::Aggregate if is_integral(info, ty, 0) => {
+        Shape::Aggregate if is_integral(info, ty) => {
             const SECOND: u8 = 1;
             let part = |register| Some(At::Value(Access::Register(register, WORD)));
             Ok(At::Pieces(vec![(part(RESULT), 8), (part(SECOND), 8)], 0))
@@ -356,21 +357,23 @@ fn result(info: &DebugInfo, ty: TypeId) -> Result<At, String> {
 }
 
 /// Whether a structure holds integers and pointers only, so that it comes in general registers.
-fn is_integral(info: &DebugInfo, ty: TypeId, depth: usize) -> bool {
-    const DEPTH: usize = 8;
+fn is_integral(info: &DebugInfo, ty: TypeId) -> bool {
     let types = info.types();
-    match types.shape(ty) {
-        Shape::Number { bytes, .. } => bytes <= 8,
-        Shape::Pointer(_) => true,
-        Shape::Array(element, _) => depth < DEPTH && is_integral(info, element, depth + 1),
-        Shape::Aggregate => {
-            let members = types.members(ty);
-            depth < DEPTH
-                && !members.is_empty()
-                && members.iter().all(|member| is_integral(info, member.ty, depth + 1))
+    let (mut seen, mut queue) = (BTreeSet::from([ty]), vec![ty]);
+    while let Some(ty) = queue.pop() {
+        let inner: Vec<TypeId> = match types.shape(ty) {
+            Shape::Number { bytes, .. } if bytes <= 8 => Vec::new(),
+            Shape::Pointer(_) => Vec::new(),
+            Shape::Array(element, _) => vec![element],
+            Shape::Aggregate => types.members(ty).into_iter().map(|member| member.ty).collect(),
+            Shape::Number { .. } | Shape::Float(_) | Shape::Nothing => return false,
+        };
+        if seen.len() > TWO_WORDS as usize * 2 {
+            return false;
         }
-        Shape::Float(_) | Shape::Nothing => false,
+        queue.extend(inner.into_iter().filter(|ty| seen.insert(*ty)));
     }
+    true
 }
 
 /// A value for `$$parms`; `None` where there is no single one.
