@@ -32,9 +32,9 @@ pub enum ProgramKind {
     Kprobe,
     /// At the return of a kernel function.
     Kretprobe,
-    /// Kernel function entry by trampoline; words context; exactly one site.
+    /// Kernel function entry by trampoline; words context; exactly one site, with its type.
     Fentry,
-    /// Kernel function exit by trampoline; words context; exactly one site.
+    /// Kernel function exit by trampoline; words context; exactly one site, with its type.
     Fexit,
     /// Raw tracepoint; words context.
     RawTracepoint,
@@ -80,6 +80,8 @@ pub enum AttachPoint {
         symbol: String,
         /// Bytes after the symbol.
         offset: u64,
+        /// The function's type in the kernel's BTF, where a trampoline can be asked for.
+        btf: Option<u32>,
     },
     /// A kernel tracepoint.
     Tracepoint {

@@ -82,8 +82,6 @@ macro_rules! features {
 features! {
     /// `bpf_get_attach_cookie` in kprobe, uprobe and perf event programs (5.15).
     attach_cookie: 515,
-    /// `bpf_get_attach_cookie` in fentry and fexit programs (5.19).
-    attach_cookie_tracing: 519,
     /// `bpf_get_attach_cookie` in raw tracepoint programs (6.10).
     attach_cookie_raw_tracepoint: 610,
     /// `bpf_get_func_ip` in kprobe programs (5.15).
@@ -118,8 +116,8 @@ features! {
     kprobe_session: 610,
     /// kprobe programs can be attached at all.
     kprobe: 401,
-    /// fentry and fexit programs (5.5).
-    fentry: 505,
+    /// fentry and fexit programs, with `bpf_get_func_arg` (5.17).
+    fentry: 517,
     /// `bpf_copy_from_user` in sleepable uprobe programs (5.10; in uprobes 6.0).
     copy_from_user: 600,
 }

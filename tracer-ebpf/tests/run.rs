@@ -6,7 +6,8 @@
 //! ;: inlined                        only after the optimizer: there are calls
 //! ;: user 0x1000 "text\x00"         memory of the process (or: kernel)
 //! ;: ring 64                        room that is left in the ring buffer
-//! ;: run f0 rdi=5 comm=bash cpu=1   a hit: registers, pid, tid, uid, gid, comm, cpu, site, a0 a1 … (words), clock
+//! ;: run f0 rdi=5 comm=bash cpu=1   a hit: registers, pid, tid, uid, gid, comm, cpu, site, clock; a0 a1 … (words);
+//!                                   result, where the function asks for one: then a program of kind fexit
 //! ;: g0 == 5                        a scalar; g1[5, "x"] == 1 an element; `missing` where there is none
 //! ;: g2.count == 3                  count, sum, min, max or bucket N of a statistic, merged; g3[1].sum an element's
 //! ;: record r0 (5, "x") site 1      the next record
@@ -20,7 +21,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use tracer_common::ir::{ContextKind, Domain, FuncId, GlobalTy, Module, Ty, opt, parse, verify};
+use tracer_common::ir::{
+    ContextKind, Domain, FuncId, Function, GlobalTy, Inst, Module, Source, Ty, opt, parse, verify,
+};
 use tracer_common::layout::{Home, Layout};
 use tracer_common::manifest::{AttachPoint, Manifest, Program, ProgramKind, Site};
 use tracer_common::{ledger, record};
@@ -83,15 +86,21 @@ fn manifest(module: &Module) -> Manifest {
             name: format!("p{n}"),
             function: FuncId(id as u32),
             kind: match function.context {
+                ContextKind::Words if wants_result(function) => ProgramKind::Fexit,
                 ContextKind::Words => ProgramKind::RawTracepoint,
                 ContextKind::Perf => ProgramKind::PerfEvent,
                 ContextKind::Registers | ContextKind::None => ProgramKind::Uprobe,
             },
-            sites: vec![0, 1],
+            sites: if wants_result(function) { vec![1] } else { vec![0, 1] },
             site_patches: Vec::new(),
         },
     );
     Manifest { programs: programs.collect(), sites: (0..2).map(site).collect() }
+}
+
+fn wants_result(function: &Function) -> bool {
+    let result = |inst: &Inst| matches!(inst, Inst::Context { source: Source::Result, .. });
+    function.blocks.iter().flat_map(|block| &block.insts).any(|(inst, _)| result(inst))
 }
 
 struct Case {
@@ -236,6 +245,7 @@ impl Case {
         let program = self.program(function)?;
         let context = self.module.functions[self.manifest.programs[program].function.index()].context;
         let mut words = vec![0u64; if context == ContextKind::Words { 8 } else { 21 }];
+        self.machine.arguments = (self.manifest.programs[program].kind == ProgramKind::Fexit).then_some(7);
         let mut site = 0;
         for setting in settings {
             let (name, value) = setting.split_once('=').ok_or("a setting is name=value")?;
@@ -253,6 +263,8 @@ impl Case {
                 "cpu" => self.machine.cpu = value as u32,
                 "clock" => self.machine.clock = value as u64 - self.machine.tick,
                 "site" => site = value,
+                // A function of seven arguments: its result follows them.
+                "result" => words[7] = value as u64,
                 _ if context == ContextKind::Words => {
                     let n: usize =
                         name.strip_prefix('a').and_then(|n| n.parse().ok()).ok_or("no such setting")?;

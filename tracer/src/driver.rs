@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use tracer_common::ir::verify;
+use tracer_common::manifest::AttachPoint;
 use tracer_ebpf::codegen::CodegenError;
 use tracer_ebpf::compile::compile;
 use tracer_ebpf::target::Target;
@@ -99,22 +100,39 @@ impl Driver<'_> {
             return Ok(self.show(&text));
         }
         // Passes 3 and 4 are for this kernel; to look at the IR, no kernel is asked.
-        let target = if self.session.last_pass == Pass::Translate { None } else { self.target(&program)? };
-        let abilities = target.as_ref().map_or(Abilities::ALL, |target| Abilities {
+        let mut target = match self.session.last_pass {
+            Pass::Translate => None,
+            _ => self.target(&program)?,
+        };
+        loop {
+            if let Some(status) = self.second_half(&program, target.as_ref())? {
+                return Ok(status);
+            }
+            // There is a function that no trampoline can be made for: kprobes reach it.
+            if let Some(target) = &mut target {
+                target.features.fentry = false;
+            }
+        }
+    }
+
+    /// Passes 3 to 5; `None` when the kernel refused a trampoline.
+    fn second_half(&mut self, program: &Program, target: Option<&Target>) -> Result<Option<u8>, Stopped> {
+        let abilities = target.map_or(Abilities::ALL, |target| Abilities {
             reads_statistics: target.features.lookup_percpu_elem,
+            trampolines: target.features.fentry,
         });
-        let mut lowered = self.timed(3, "translated", |driver| driver.pass_3(&program, abilities))?;
+        let mut lowered = self.timed(3, "translated", |driver| driver.pass_3(program, abilities))?;
         if self.session.last_pass == Pass::Translate {
             let text = format!("{}\n{}", lowered.module, lowered.manifest);
-            return Ok(self.show(&text));
+            return Ok(Some(self.show(&text)));
         }
-        let artifact = self.timed(4, "compiled", |driver| driver.pass_4(&mut lowered, target.as_ref()))?;
+        let artifact = self.timed(4, "compiled", |driver| driver.pass_4(&mut lowered, target))?;
         if self.session.last_pass == Pass::Compile {
             let text =
                 artifact.object.as_ref().map_or(String::new(), |object| object.listing(&artifact.manifest));
-            return Ok(self.show(&text));
+            return Ok(Some(self.show(&text)));
         }
-        self.pass_5(&artifact, target.as_ref())
+        self.pass_5(&artifact, target)
     }
 
     /// Pass 1: text to trees.
@@ -254,14 +272,18 @@ impl Driver<'_> {
         if kinds.next().is_none() {
             return Ok(None);
         }
-        match features::target(self.session.buffer, kprobes) {
+        let function = program.sites.iter().find_map(|site| match site.attach {
+            AttachPoint::Kernel { btf, .. } => btf,
+            _ => None,
+        });
+        match features::target(self.session.buffer, kprobes, function) {
             Ok(found) => Ok(Some(Target { diagnostics: self.session.verbose > 0, ..found })),
             Err(error) => self.fail(&format!("cannot ask the kernel what it can do: {error}")),
         }
     }
 
     /// Pass 5: the run.
-    fn pass_5(&mut self, artifact: &Artifact, target: Option<&Target>) -> Result<u8, Stopped> {
+    fn pass_5(&mut self, artifact: &Artifact, target: Option<&Target>) -> Result<Option<u8>, Stopped> {
         let (command, pid) = match &self.session.target {
             session::Target::None => (None, None),
             session::Target::Command(command) => (Some(command.clone()), None),
@@ -279,11 +301,15 @@ impl Driver<'_> {
         match run::run(artifact, target, &options) {
             Ok(clean) => {
                 self.verbose(&format!("Pass 5: ran in {} ms", start.elapsed().as_millis()));
-                Ok(if clean { OK } else { FAILED })
+                Ok(Some(if clean { OK } else { FAILED }))
+            }
+            Err(error @ run::RunError::Trampoline(..)) => {
+                self.verbose(&format!("{error}: kprobes instead"));
+                Ok(None)
             }
             Err(error) => {
                 self.message(&format!("error: {error}"));
-                Ok(FAILED)
+                Ok(Some(FAILED))
             }
         }
     }

@@ -82,8 +82,11 @@ pub enum Source {
     /// A machine register at the hit, by its DWARF number on x86-64 (0 rax, 1 rdx, 2 rcx, 3 rbx, 4 rsi, 5 rdi, 6 rbp,
     /// 7 rsp, 8..15, 16 the instruction pointer): `pt_regs` contexts only.
     Register(u8),
-    /// The n-th word of the context: tracepoint and fentry arguments; fexit's return value follows the arguments.
+    /// The n-th word of the context: arguments of tracepoints, and of the traced function in fentry and fexit, where
+    /// they are those of the call at its entry.
     Argument(u8),
+    /// What the traced function returns: fexit only.
+    Result,
 }
 
 /// An atomic read-modify-write.

@@ -183,6 +183,9 @@ impl Display for Inst {
             Inst::Context { dest, source: Source::Argument(number), width } => {
                 write!(f, "{dest} = argument {number}, {width}")
             }
+            Inst::Context { dest, source: Source::Result, width } => {
+                write!(f, "{dest} = result, {width}")
+            }
             Inst::Load { dest, space, address, offset, width, on_fault } => {
                 write!(f, "{dest} = load {space} {address}")?;
                 match *offset {

@@ -73,7 +73,13 @@ impl Display for AttachPoint {
                     None => Ok(()),
                 }
             }
-            AttachPoint::Kernel { symbol, offset } => write!(f, "kernel {} {offset}", bare(symbol)),
+            AttachPoint::Kernel { symbol, offset, btf } => {
+                write!(f, "kernel {} {offset}", bare(symbol))?;
+                match btf {
+                    Some(btf) => write!(f, " btf {btf}"),
+                    None => Ok(()),
+                }
+            }
             AttachPoint::Tracepoint { name } => write!(f, "tracepoint {}", bare(name)),
             AttachPoint::Profile { frequency } => write!(f, "profile {frequency}"),
         }
@@ -208,7 +214,12 @@ fn attach(reader: &mut Reader<'_>) -> Result<AttachPoint> {
             let pid = if reader.eat("pid")? { Some(reader.number()?) } else { None };
             AttachPoint::User { path, offset, semaphore, pid }
         }
-        "kernel" => AttachPoint::Kernel { symbol: reader.name()?, offset: reader.number()? },
+        "kernel" => {
+            let symbol = reader.name()?;
+            let offset = reader.number()?;
+            let btf = if reader.eat("btf")? { Some(reader.number()?) } else { None };
+            AttachPoint::Kernel { symbol, offset, btf }
+        }
         "tracepoint" => AttachPoint::Tracepoint { name: reader.name()? },
         "profile" => AttachPoint::Profile { frequency: reader.number()? },
         _ => return Err(reader.error_at(token, "expected session, user, kernel, tracepoint or profile")),
@@ -245,7 +256,11 @@ mod tests {
                 0 => AttachPoint::Session,
                 1 => AttachPoint::User { path, offset: u64::MAX, semaphore: Some(8), pid: Some(7) },
                 2 => AttachPoint::User { path, offset: 4096 + u64::from(number), semaphore: None, pid: None },
-                3 => AttachPoint::Kernel { symbol: "vfs_read.cold".into(), offset: 5 },
+                3 => AttachPoint::Kernel {
+                    symbol: "vfs_read.cold".into(),
+                    offset: 5,
+                    btf: number.is_multiple_of(4).then_some(number),
+                },
                 4 => AttachPoint::Tracepoint { name: "sched_switch".into() },
                 _ => AttachPoint::Profile { frequency: 997 },
             };

@@ -26,6 +26,8 @@ pub enum ArgKind {
     Mem,
     /// Memory, written.
     MemOut,
+    /// Eight bytes, written; a kernel may want them to be initialised.
+    LongOut,
     /// The size of the memory argument beside it; not 0.
     Size,
     /// The same, but may be 0.
@@ -176,6 +178,10 @@ helpers! {
     Loop = 181 "loop"(Any, Func, StackOrNull, Any) -> Number;
     /// Compares a string with a frozen read-only one (5.17).
     Strncmp = 182 "strncmp"(Mem, Size, ConstStr) -> Number;
+    /// An argument of the traced function, in fentry and fexit programs; an error when it has fewer (5.17).
+    GetFuncArg = 183 "get_func_arg"(Ctx, Any, LongOut) -> Number;
+    /// What the traced function returns, in fexit programs (5.17).
+    GetFuncRet = 184 "get_func_ret"(Ctx, LongOut) -> Number;
     /// Finds an element of another CPU (5.19).
     MapLookupPercpuElem = 195 "map_lookup_percpu_elem"(Map, Key, Any) -> ValueOrNull;
 }

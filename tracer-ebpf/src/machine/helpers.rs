@@ -12,6 +12,7 @@ use tracer_common::layout::MapKind;
 
 const EFAULT: i64 = 14;
 const EAGAIN: i64 = 11;
+const EINVAL: i64 = 22;
 
 /// Calls a helper; the result is what r0 holds afterwards, `None` for nothing.
 pub(super) fn call(
@@ -84,6 +85,23 @@ pub(super) fn call(
         }
         Helper::GetAttachCookie => m.cookie,
         Helper::GetFuncIp => m.function,
+        Helper::GetFuncArg => match m.arguments {
+            Some(count) if b < count => {
+                let word = m.memory.read(a + b * 8, 8)?;
+                m.memory.write(c, &word)?;
+                0
+            }
+            Some(_) => errno(EINVAL),
+            None => return Err("arguments of a function where there is none".into()),
+        },
+        Helper::GetFuncRet => match m.arguments {
+            Some(count) => {
+                let word = m.memory.read(a + count * 8, 8)?;
+                m.memory.write(b, &word)?;
+                0
+            }
+            None => return Err("the result of a function where there is none".into()),
+        },
         Helper::ProbeReadUser | Helper::CopyFromUser => m.probe_read(Space::User, a, b, c)?,
         Helper::ProbeReadKernel => m.probe_read(Space::Kernel, a, b, c)?,
         Helper::ProbeReadUserStr => m.probe_read_str(Space::User, a, b, c)?,

@@ -94,6 +94,8 @@ pub struct Machine {
     pub cookie: u64,
     /// What `bpf_get_func_ip` gives.
     pub function: u64,
+    /// The number of arguments of a function that is traced by trampoline: its result is the next word of the context.
+    pub arguments: Option<u64>,
     /// Instructions that one run may take.
     pub fuel: u64,
     /// Records that were sent.
@@ -156,6 +158,7 @@ impl Machine {
             },
             cookie: 0,
             function: 0,
+            arguments: None,
             fuel: 1_000_000,
             records: Vec::new(),
             logs: Vec::new(),

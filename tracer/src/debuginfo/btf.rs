@@ -76,6 +76,8 @@ const CHAIN: usize = 64;
 /// A function's parameters and result.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Prototype {
+    /// The function's own type.
+    pub id: TypeId,
     /// Names and types, in order.
     pub params: Vec<(String, TypeId)>,
     /// What it returns; `None` for void.
@@ -197,13 +199,14 @@ impl Btf {
         if proto.kind() != kind::FUNC_PROTO {
             return None;
         }
+        let id = function;
         let mut params = Vec::with_capacity(proto.count());
         for n in 0..proto.count() {
             let name = self.string(proto.word(12 + n * 8)).to_owned();
             params.push((name, TypeId(u64::from(proto.word(16 + n * 8)))));
         }
         let result = TypeId(u64::from(proto.size_or_type()));
-        Some(Prototype { params, result: (result.0 != 0).then_some(result) })
+        Some(Prototype { id, params, result: (result.0 != 0).then_some(result) })
     }
 
     /// Names of functions that match a pattern, sorted.

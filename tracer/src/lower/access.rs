@@ -5,6 +5,7 @@ use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{Arg, BinOp, Dest, Inst, LongOp, OnFault, Source, Space, StrOp, Ty as IrTy};
 
 use crate::lower::body::Body;
+use crate::sema::families::argument_number;
 use crate::sema::program::{Access, Expr, ExprKind, PrettyPart, Target, TargetValue};
 
 impl<'p> Body<'_, 'p> {
@@ -45,7 +46,11 @@ impl<'p> Body<'_, 'p> {
         match access {
             Access::Constant(value) => LongOp::Imm(*value),
             Access::Register(number, width) => {
-                self.make(|dest| Inst::Context { dest, source: Source::Register(*number), width: *width })
+                let source = match self.by_trampoline {
+                    false => Source::Register(*number),
+                    true => argument_number(*number).map_or(Source::Result, Source::Argument),
+                };
+                self.make(|dest| Inst::Context { dest, source, width: *width })
             }
             Access::Argument(number, width) => {
                 self.make(|dest| Inst::Context { dest, source: Source::Argument(*number), width: *width })

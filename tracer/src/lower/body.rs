@@ -30,6 +30,8 @@ pub(super) struct Body<'l, 'p> {
     pub(super) lower: &'l mut Lower<'p>,
     pub(super) f: FunctionBuilder,
     pub(super) domain: Domain,
+    /// Registers of the traced function are arguments and result of a trampoline's context.
+    pub(super) by_trampoline: bool,
     /// The probe or script function that the code comes from.
     pub(super) owner: Owner,
     /// Registers of the locals, made when first met.
@@ -63,6 +65,7 @@ impl<'l, 'p> Body<'l, 'p> {
             lower,
             f: FunctionBuilder::new(name, domain, context, place),
             domain,
+            by_trampoline: context == ContextKind::Words,
             owner,
             locals: vec![None; count],
             late_locals: BTreeMap::new(),

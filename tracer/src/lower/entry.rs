@@ -2,7 +2,7 @@
 //!
 //! A program of its own runs at the entry of the same sites and stores each value in a hidden array, keyed by thread,
 //! site and depth of recursion; the return probe takes them out again. Both share their sites, so that the site's
-//! number matches.
+//! number matches. A trampoline at the exit still knows the arguments, so that those alone need no such program.
 //!
 //! A hit whose entry was not seen (the call began before the probes were armed) finds depth 0 and is left alone: the
 //! handler does not run, as in stap.
@@ -15,8 +15,8 @@ use tracer_common::manifest::ProgramKind;
 
 use crate::lower::body::Body;
 use crate::lower::capacity::Owner;
-use crate::lower::{Lower, context_of};
-use crate::sema::program::{Probe, Ty};
+use crate::lower::{Lower, by_trampoline, context_of};
+use crate::sema::program::{Access, ExprKind, Probe, Target, TargetValue, Ty};
 
 /// The hidden arrays of one return probe.
 pub(super) struct Saved {
@@ -26,8 +26,9 @@ pub(super) struct Saved {
 
 impl<'p> Lower<'p> {
     /// Makes the entry program of a return probe, if it saves anything.
-    pub(super) fn entry_probe(&mut self, number: usize, probe: &'p Probe) -> Option<Saved> {
+    pub(super) fn entry_probe(&mut self, number: usize, probe: &'p Probe, trampoline: bool) -> Option<Saved> {
         let kind = probe.entry.filter(|_| !probe.saved.is_empty())?;
+        let kind = if trampoline { by_trampoline(kind) } else { kind };
         let depth = self.hidden_array(format!("@entry.{number}.depth"), 2, IrTy::Long);
         let values: Vec<(GlobalId, IrTy)> = probe
             .saved
@@ -97,7 +98,32 @@ impl<'p> Lower<'p> {
     }
 }
 
+/// Whether all that a return probe saves at the entry are arguments of the function themselves.
+pub(super) fn saves_arguments_only(probe: &Probe) -> bool {
+    fn plain(access: &Access) -> bool {
+        match access {
+            Access::Constant(_) | Access::Register(..) => true,
+            Access::Extend(value, _) => plain(value),
+            Access::Binary(_, left, right) | Access::Compare(_, left, right) => plain(left) && plain(right),
+            Access::Argument(..) | Access::Load { .. } | Access::Dynamic(_) | Access::Saved(_) => false,
+        }
+    }
+    probe.saved.iter().all(|saved| {
+        matches!(&saved.kind, ExprKind::Target(Target { value: TargetValue::Value(access), .. }) if plain(access))
+    })
+}
+
 impl<'p> Body<'_, 'p> {
+    /// In a return probe by trampoline: what would have been saved is there.
+    fn load_arguments(&mut self, probe: &'p Probe) {
+        for saved in &probe.saved {
+            let value = self.long(saved);
+            let var = self.f.long();
+            self.push(Inst::Copy { dest: var, value });
+            self.saved.push(Dest::Long(var));
+        }
+    }
+
     fn thread_and_site(&mut self) -> Vec<Arg> {
         let tid = self.f.long();
         self.push(Inst::Call { intrinsic: Intrinsic::Tid, dest: Some(Dest::Long(tid)), args: Vec::new() });
@@ -108,8 +134,8 @@ impl<'p> Body<'_, 'p> {
 
     /// In a return probe: takes the saved values out of their arrays, into registers.
     pub(super) fn load_saved(&mut self, probe: &'p Probe, saved: Option<&Saved>) {
-        let Some(saved) = saved else { return };
         self.at(probe.span);
+        let Some(saved) = saved else { return self.load_arguments(probe) };
         let keys = self.thread_and_site();
         let depth = Element { global: saved.depth, keys: keys.clone() };
         let level = self.f.long();

@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use tracer_common::ir::ModuleBuilder;
 use tracer_common::ir::{self, ContextKind, Domain, FuncId, Init, PlaceId, Ty as IrTy, When};
 use tracer_common::limits::Limits;
-use tracer_common::manifest::{Manifest, Program as KernelProgram, ProgramKind};
+use tracer_common::manifest::{AttachPoint, Manifest, Program as KernelProgram, ProgramKind};
 
 use crate::diagnostics::Sink;
 use crate::sema::program::{self as hir, FunctionId, GlobalTy, Local, Probe, Program, Stmt, Trigger, Ty};
@@ -39,6 +39,9 @@ use crate::source::{SourceMap, Span};
 use body::Body;
 use capacity::{Capacities, Owner};
 use usage::{Touches, Usage};
+
+/// As many functions as a probe may have to be attached by trampolines; more share one program of kprobes.
+const FEW: usize = 4;
 
 /// What pass 3 makes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,11 +58,13 @@ pub struct Abilities {
     /// Reads the values of a statistic that other CPUs keep (5.19): numbers are those of the hit, and not those of the
     /// moment when the record is printed.
     pub reads_statistics: bool,
+    /// Trampolines at functions of the kernel (5.17): arguments and the result without registers.
+    pub trampolines: bool,
 }
 
 impl Abilities {
     /// Those of the newest kernels.
-    pub const ALL: Abilities = Abilities { reads_statistics: true };
+    pub const ALL: Abilities = Abilities { reads_statistics: true, trampolines: true };
 }
 
 /// Translates a program. Diagnostics go to the sink; the result is whole only when there are no errors among them.
@@ -185,7 +190,13 @@ impl<'p> Lower<'p> {
     }
 
     fn kernel_probe(&mut self, number: usize, probe: &'p Probe, kind: ProgramKind) {
-        let saved = self.entry_probe(number, probe);
+        let trampoline = self.is_for_trampolines(probe, kind);
+        // At its exit a trampoline still knows what the function was called with.
+        let saved = match trampoline && entry::saves_arguments_only(probe) {
+            true => None,
+            false => self.entry_probe(number, probe, trampoline),
+        };
+        let kind = if trampoline { by_trampoline(kind) } else { kind };
         let locks = Touches::of(self.program, &probe.body).locks(&self.usage);
         let mut body = Body::new(
             self,
@@ -204,16 +215,34 @@ impl<'p> Lower<'p> {
         self.program(function, kind, &probe.sites);
     }
 
-    /// Names a kernel function as a program of the manifest.
+    /// Whether a probe is better attached by trampolines: each is a program of its own, so that there must be few.
+    fn is_for_trampolines(&self, probe: &Probe, kind: ProgramKind) -> bool {
+        let known = |site: &u32| {
+            let attach = &self.manifest.sites[*site as usize].attach;
+            matches!(attach, AttachPoint::Kernel { offset: 0, btf: Some(_), .. })
+        };
+        self.abilities.trampolines
+            && matches!(kind, ProgramKind::Kprobe | ProgramKind::Kretprobe)
+            && probe.sites.len() <= FEW
+            && probe.sites.iter().all(known)
+    }
+
+    /// Names a kernel function as a program of the manifest; as one for each site where the kind asks for it.
     fn program(&mut self, function: FuncId, kind: ProgramKind, sites: &[u32]) {
-        let name = format!("p{}", self.manifest.programs.len());
-        self.manifest.programs.push(KernelProgram {
-            name,
-            function,
-            kind,
-            sites: sites.to_vec(),
-            site_patches: Vec::new(),
-        });
+        let share = match kind {
+            ProgramKind::Fentry | ProgramKind::Fexit => 1,
+            _ => sites.len().max(1),
+        };
+        for sites in sites.chunks(share) {
+            let name = format!("p{}", self.manifest.programs.len());
+            self.manifest.programs.push(KernelProgram {
+                name,
+                function,
+                kind,
+                sites: sites.to_vec(),
+                site_patches: Vec::new(),
+            });
+        }
     }
 
     /// The IR function of a script function in a domain; its code is made later.
@@ -298,6 +327,15 @@ impl<'p> Lower<'p> {
         let place = self.module.place(place);
         self.places.insert(span, place);
         place
+    }
+}
+
+/// The kind of program that runs at the same place of a function, by trampoline.
+fn by_trampoline(kind: ProgramKind) -> ProgramKind {
+    match kind {
+        ProgramKind::Kprobe => ProgramKind::Fentry,
+        ProgramKind::Kretprobe => ProgramKind::Fexit,
+        other => other,
     }
 }
 

@@ -3,7 +3,7 @@
 //! | place | ladder |
 //! | --- | --- |
 //! | user code | one `uprobe_multi` link for each file, else a perf event for each site |
-//! | kernel functions | one `kprobe_multi` link, else a perf event for each site |
+//! | kernel functions | few, with parameters that are words: a trampoline for each (pass 3 decides, by what the kernel has); else one `kprobe_multi` link, else a perf event for each site |
 //! | tracepoints | a raw tracepoint link for each site |
 //! | clock | a perf event for each CPU |
 //!
@@ -40,6 +40,10 @@ pub fn attach(
         ProgramKind::Kprobe | ProgramKind::Kretprobe if target.features.kprobe_multi && shared => {
             kernel_multi(program, &loaded[0], sites, is_return)
         }
+        ProgramKind::Fentry | ProgramKind::Fexit => match link::trampoline(&loaded[0]) {
+            Ok(link) => Ok(vec![link]),
+            Err(error) => Err(no_trampoline(program.sites.first().map(|site| &sites[*site as usize]), error)),
+        },
         _ => {
             let mut links = Vec::with_capacity(program.sites.len());
             for (n, number) in program.sites.iter().enumerate() {
@@ -52,6 +56,11 @@ pub fn attach(
             Ok(links)
         }
     }
+}
+
+/// The kernel refused a trampoline at a site.
+pub fn no_trampoline(site: Option<&Site>, error: io::Error) -> RunError {
+    RunError::Trampoline(site.map_or(String::new(), |site| site.probe_point.clone()), error)
 }
 
 fn user_multi(
@@ -133,7 +142,7 @@ fn single(
             // A perf event's process is one thread: only a multi link can be limited to a whole process.
             Ok(vec![event(perf_event::uprobe(path, *offset, semaphore.unwrap_or(0), is_return, None)?)?])
         }
-        AttachPoint::Kernel { symbol, offset } => {
+        AttachPoint::Kernel { symbol, offset, .. } => {
             Ok(vec![event(perf_event::kprobe(symbol, *offset, is_return)?)?])
         }
         AttachPoint::Tracepoint { name } => {

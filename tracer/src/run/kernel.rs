@@ -5,6 +5,7 @@
 //!
 //! **Not here:** the choice between kinds of links (`attach`), what records mean (`session`).
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use aya::maps::{Map, MapData, RingBuf};
@@ -12,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tracer_common::ir::Module;
 use tracer_common::layout::Layout;
 use tracer_common::ledger::{self, Cell};
-use tracer_common::manifest::{Manifest, Program as Code, ProgramKind};
+use tracer_common::manifest::{AttachPoint, Manifest, Program as Code, ProgramKind};
 use tracer_common::record;
 use tracer_ebpf::asm::Reference;
 use tracer_ebpf::codegen::diagnostic::LOGS;
@@ -41,7 +42,8 @@ pub struct Kernel {
     logs: Option<Logs>,
     /// One or, without attach cookies, one for each site, per program of the manifest.
     programs: Vec<Vec<Program>>,
-    links: Vec<Link>,
+    /// Each with the number of its program.
+    links: Vec<(usize, Link)>,
     /// Maps that programs use and nobody else looks at.
     _others: Vec<BpfMap>,
 }
@@ -117,8 +119,9 @@ impl Kernel {
         if let Some(pid) = pid {
             self.ledger.store(ledger::FILTER as usize, u64::from(pid));
         }
-        for (program, loaded) in manifest.programs.iter().zip(&self.programs) {
-            self.links.extend(attach::attach(program, loaded, &manifest.sites, target, pid)?);
+        for (n, (program, loaded)) in manifest.programs.iter().zip(&self.programs).enumerate() {
+            let links = attach::attach(program, loaded, &manifest.sites, target, pid)?;
+            self.links.extend(links.into_iter().map(|link| (n, link)));
         }
         Ok(())
     }
@@ -141,7 +144,7 @@ impl Kernel {
 
     /// Detaches; in the background where that can be arranged, else in parallel.
     pub fn detach(&mut self) {
-        let links = std::mem::take(&mut self.links);
+        let links: Vec<Link> = std::mem::take(&mut self.links).into_iter().map(|(_, link)| link).collect();
         if !links.is_empty() && process::close_in_background() {
             drop(links);
         } else {
@@ -167,6 +170,24 @@ impl Kernel {
         for line in self.logs.as_mut().map(Logs::take).unwrap_or_default() {
             sink.message(line.as_bytes());
         }
+    }
+
+    /// The kinds of links, with the number of their places: what the ladder came to.
+    pub fn rungs(&self) -> Vec<(&'static str, usize)> {
+        let mut rungs = BTreeMap::new();
+        for (_, link) in &self.links {
+            *rungs.entry(link.kind()).or_insert(0) += link.places();
+        }
+        rungs.into_iter().map(|(kind, places)| (kind.name(), places)).collect()
+    }
+
+    /// Hits of a program for which the kernel did not run it, as far as the kernel counts them: because it was running
+    /// on that CPU already (trampolines since 5.12, kprobes since 6.7), or because the kernel was inside another probe.
+    pub fn missed(&self, program: u32) -> u64 {
+        let program = program as usize;
+        let recursion = |loaded: &Program| loaded.info().map_or(0, |info| info.recursion_misses);
+        let of_links = self.links.iter().filter(|(n, _)| *n == program).map(|(_, link)| link.missed());
+        self.programs.get(program).into_iter().flatten().map(recursion).sum::<u64>() + of_links.sum::<u64>()
     }
 
     /// A counter of a program.
@@ -253,6 +274,11 @@ fn load_program(
             bytes[at..at + 4].copy_from_slice(&fd.to_le_bytes());
         }
     }
+    let site = program.sites.first().map(|site| &artifact.manifest.sites[*site as usize]);
+    let attach_btf_id = match (program.kind, site.map(|site| &site.attach)) {
+        (ProgramKind::Fentry | ProgramKind::Fexit, Some(AttachPoint::Kernel { btf, .. })) => *btf,
+        _ => None,
+    };
     let load = |bytes: &[u8]| {
         prog_load(&ProgLoad {
             name: &program.name,
@@ -266,13 +292,17 @@ fn load_program(
                 | ProgramKind::Kretprobe => ProgType::Kprobe,
             },
             attach_type: attach_type(program.kind, target),
-            attach_btf_id: None,
+            attach_btf_id,
             sleepable: false,
             insns: bytes,
             license: c"GPL",
             lines: Some(Lines { btf, functions: &image.functions, lines: &image.lines }),
         })
-        .map_err(|refused| explain(artifact, program, number, &refused))
+        .map_err(|refused| match attach_btf_id {
+            // Where the verifier did not even begin, the function was refused and not the code.
+            Some(_) if !refused.log.lines().any(is_instruction) => attach::no_trampoline(site, refused.error),
+            _ => explain(artifact, program, number, &refused),
+        })
     };
     if program.site_patches.is_empty() {
         return Ok(vec![load(&bytes)?]);
@@ -290,6 +320,11 @@ fn load_program(
         .collect()
 }
 
+/// Whether a line of a verifier's log is about an instruction: `12: (85) call …`.
+fn is_instruction(line: &str) -> bool {
+    line.split_once(": (").is_some_and(|(slot, _)| slot.parse::<usize>().is_ok())
+}
+
 fn attach_type(kind: ProgramKind, target: &Target) -> AttachType {
     match kind {
         ProgramKind::Uprobe | ProgramKind::Uretprobe if target.features.uprobe_multi => {
@@ -298,6 +333,8 @@ fn attach_type(kind: ProgramKind, target: &Target) -> AttachType {
         ProgramKind::Kprobe | ProgramKind::Kretprobe if target.features.kprobe_multi => {
             AttachType::KprobeMulti
         }
+        ProgramKind::Fentry => AttachType::Fentry,
+        ProgramKind::Fexit => AttachType::Fexit,
         _ => AttachType::None,
     }
 }

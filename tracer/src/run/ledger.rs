@@ -10,7 +10,7 @@ pub fn summary(kernel: &Kernel, manifest: &Manifest) -> Vec<String> {
     let mut lines = Vec::new();
     for (n, program) in manifest.programs.iter().enumerate() {
         let hits = kernel.counter(n as u32, Cell::Hits);
-        let told: Vec<String> = NAMES
+        let mut told: Vec<String> = NAMES
             .iter()
             .filter(|(cell, _)| *cell != Cell::Hits)
             .filter_map(|(cell, name)| {
@@ -18,6 +18,11 @@ pub fn summary(kernel: &Kernel, manifest: &Manifest) -> Vec<String> {
                 (count > 0).then(|| format!("{count} {name}"))
             })
             .collect();
+        // These are beside the hits: the program did not run, and counted nothing.
+        let missed = kernel.missed(n as u32);
+        if missed > 0 {
+            told.push(format!("{missed} missed by the kernel"));
+        }
         if told.is_empty() {
             continue;
         }
@@ -37,6 +42,13 @@ pub fn summary(kernel: &Kernel, manifest: &Manifest) -> Vec<String> {
 /// Hits that were skipped, of all programs.
 pub fn skipped(kernel: &Kernel, manifest: &Manifest) -> u64 {
     sum(kernel, manifest, Cell::SkippedNesting) + sum(kernel, manifest, Cell::SkippedLock)
+}
+
+/// What programs were attached by, for `-v`.
+pub fn attached(kernel: &Kernel) -> Option<String> {
+    let rungs = kernel.rungs();
+    let text: Vec<String> = rungs.iter().map(|(name, places)| format!("{places} by {name}")).collect();
+    (!text.is_empty()).then(|| format!("attached: {}", text.join(", ")))
 }
 
 /// Handler errors whose reports found the ring full, of all programs.

@@ -50,6 +50,8 @@ pub enum RunError {
     Map(String, io::Error),
     /// A probe could not be attached.
     Attach(String, io::Error),
+    /// No trampoline can be made for a function of the kernel; kprobes may reach it. Nothing has run yet.
+    Trampoline(String, io::Error),
     /// The verifier refused our code: a bug of ours, with all that helps to find it.
     Rejected(String),
     /// The command of `-c`, or the process of `-x`.
@@ -89,6 +91,7 @@ impl fmt::Display for RunError {
             ),
             RunError::Map(name, error) => write!(f, "cannot create the BPF map {name}: {error}"),
             RunError::Attach(what, error) => write!(f, "cannot attach {what}: {error}"),
+            RunError::Trampoline(what, error) => write!(f, "no trampoline for {what}: {error}"),
             RunError::Rejected(report) => f.write_str(report),
             RunError::Target(why) => f.write_str(why),
             RunError::Output(path, error) => write!(f, "cannot write {}: {error}", path.display()),
@@ -205,8 +208,10 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
             session.host.sink().message(line.as_bytes());
         }
         if options.verbose > 0 {
-            let line = format!("hits: {}", ledger::hits(kernel, &artifact.manifest));
-            session.host.sink().message(line.as_bytes());
+            let hits = format!("hits: {}", ledger::hits(kernel, &artifact.manifest));
+            for line in ledger::attached(kernel).into_iter().chain([hits]) {
+                session.host.sink().message(line.as_bytes());
+            }
         }
     }
     let failed = session.failed();

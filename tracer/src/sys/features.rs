@@ -17,8 +17,9 @@ use super::process::{page_size, possible_cpus};
 /// Scratch slots for each CPU.
 const SCRATCH_SLOTS: u32 = 4;
 
-/// Asks the running kernel. `kprobes`: whether the script has kernel probes, whose questions cost more.
-pub fn target(ring_size: u32, kprobes: bool) -> io::Result<Target> {
+/// Asks the running kernel. `kprobes`: whether the script has kernel probes, whose questions cost more. `function`: the
+/// type of a function that it probes, in the kernel's BTF.
+pub fn target(ring_size: u32, kprobes: bool, function: Option<u32>) -> io::Result<Target> {
     let mut features = Features::NONE;
     let zero = Insn::Alu { op: AluOp::Mov, wide: true, dst: Reg::R0, src: Src::Imm(0) };
     let call = |helper| [Insn::Call { helper }, zero, Insn::Exit];
@@ -61,6 +62,7 @@ pub fn target(ring_size: u32, kprobes: bool) -> io::Result<Target> {
     if kprobes {
         features.kprobe = Path::new("/sys/bus/event_source/devices/kprobe/type").exists();
         features.kprobe_multi = features.kprobe && features.attach_cookie && has_kprobe_multi();
+        features.fentry = features.attach_cookie && function.is_some_and(has_trampolines);
     }
     Ok(Target {
         arch: Arch::X86_64,
@@ -74,6 +76,15 @@ pub fn target(ring_size: u32, kprobes: bool) -> io::Result<Target> {
 }
 
 fn try_load(prog_type: ProgType, attach_type: AttachType, insns: &[Insn]) -> io::Result<Program> {
+    try_load_at(None, prog_type, attach_type, insns)
+}
+
+fn try_load_at(
+    function: Option<u32>,
+    prog_type: ProgType,
+    attach_type: AttachType,
+    insns: &[Insn],
+) -> io::Result<Program> {
     let mut bytes = Vec::with_capacity(insns.len() * 8);
     for insn in insns {
         encode(insn, &mut bytes);
@@ -82,7 +93,7 @@ fn try_load(prog_type: ProgType, attach_type: AttachType, insns: &[Insn]) -> io:
         name: "feature",
         prog_type,
         attach_type,
-        attach_btf_id: None,
+        attach_btf_id: function,
         sleepable: false,
         insns: &bytes,
         license: c"GPL",
@@ -105,6 +116,21 @@ fn knows(helper: Helper) -> bool {
 
 fn nothing() -> [Insn; 2] {
     [Insn::Alu { op: AluOp::Mov, wide: true, dst: Reg::R0, src: Src::Imm(0) }, Insn::Exit]
+}
+
+/// Whether there can be a trampoline at a function that gives its arguments by number.
+fn has_trampolines(function: u32) -> bool {
+    let mov = |dst, src| Insn::Alu { op: AluOp::Mov, wide: true, dst, src };
+    let insns = [
+        Insn::Store { size: Size::Dw, base: Reg::FRAME, off: -8, src: Src::Imm(0) },
+        mov(Reg::R2, Src::Imm(0)),
+        mov(Reg::R3, Src::Reg(Reg::FRAME)),
+        Insn::Alu { op: AluOp::Add, wide: true, dst: Reg::R3, src: Src::Imm(-8) },
+        Insn::Call { helper: Helper::GetFuncArg },
+        mov(Reg::R0, Src::Imm(0)),
+        Insn::Exit,
+    ];
+    try_load_at(Some(function), ProgType::Tracing, AttachType::Fentry, &insns).is_ok()
 }
 
 /// A kernel that knows the link looks at the path, and finds a directory: `EBADF`.

@@ -1,7 +1,8 @@
 //! A traced program that exists on paper only: the probe points `hit("name")` and `hit("name").return`, so that
 //! passes 2 to 4 can be tested without a kernel and without a compiler.
 //!
-//! Parameters are numbers in registers, except `node->p`, which points to `{ value at 0, next at 8 }`.
+//! Trampolines can be had for `quick` and `quicker`. Parameters are numbers in registers, except `node->p`, which
+//! points to `{ value at 0, next at 8 }`.
 
 use std::rc::Rc;
 
@@ -16,8 +17,14 @@ use tracer_common::ir::Space;
 use tracer_common::manifest::{AttachPoint, ProgramKind, Site};
 
 /// The functions and their parameters.
-const FUNCTIONS: [(&str, &[&str]); 4] =
-    [("node", &["p"]), ("none", &[]), ("one", &["a"]), ("two", &["a", "b"])];
+const FUNCTIONS: [(&str, &[&str]); 6] = [
+    ("node", &["p"]),
+    ("none", &[]),
+    ("one", &["a"]),
+    ("two", &["a", "b"]),
+    ("quick", &["a", "b"]),
+    ("quicker", &["a", "b"]),
+];
 
 /// DWARF numbers of the registers of parameters, and of the result.
 const PARAMETERS: [u8; 2] = [5, 4];
@@ -67,7 +74,11 @@ fn candidate(name: &'static str, parameters: &'static [&'static str], is_return:
     Candidate {
         trigger: Trigger::Kernel(if is_return { ProgramKind::Kretprobe } else { ProgramKind::Kprobe }),
         site: Site {
-            attach: AttachPoint::Kernel { symbol: name.to_owned(), offset: 0 },
+            attach: AttachPoint::Kernel {
+                symbol: name.to_owned(),
+                offset: 0,
+                btf: name.starts_with("quick").then_some(7),
+            },
             probe_point: format!("hit(\"{name}\"){suffix}"),
             alias: String::new(),
             function: name.to_owned(),

@@ -143,6 +143,7 @@ impl Parser<'_> {
                 let source = Source::Argument(self.reader.number()?);
                 Inst::Context { dest, source, width: self.width()? }
             }
+            "result" => Inst::Context { dest, source: Source::Result, width: self.width()? },
             "load" => self.load(dest)?,
             "site" => Inst::Site { dest },
             "get" => Inst::Get { dest: Dest::Long(dest), element: self.element()? },

@@ -84,7 +84,7 @@ impl<'m> Verifier<'m> {
                         self.check(has, "this context has no registers");
                         self.check(*number <= 16, "the DWARF number of a register is at most 16");
                     }
-                    Source::Argument(_) => {
+                    Source::Argument(_) | Source::Result => {
                         self.check(context == ContextKind::Words, "this context has no arguments");
                     }
                 }

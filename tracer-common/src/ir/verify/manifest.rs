@@ -3,6 +3,7 @@
 //! - A program's function is a kernel function without parameters and result, with the context of its kind.
 //! - Names of programs are words of 1 to 15 characters, each once.
 //! - Programs have sites, all of which exist and are attachable in the program's way; fentry and fexit have one.
+//! - Only fexit programs look at a traced function's result.
 //! - Sites of user handlers exist.
 
 use super::*;
@@ -30,6 +31,12 @@ pub fn verify(module: &Module, manifest: &Manifest) -> Result<(), Vec<String>> {
                 check(function.params.is_empty(), "its function has parameters");
                 check(function.result.is_none(), "its function has a result");
                 check(function.context == context_of(program.kind), "its function has another context");
+                let result = |inst: &Inst| matches!(inst, Inst::Context { source: Source::Result, .. });
+                let looks = function.blocks.iter().flat_map(|b| &b.insts).any(|(inst, _)| result(inst));
+                check(
+                    !looks || program.kind == ProgramKind::Fexit,
+                    "its function asks for a result, which only fexit has",
+                );
             }
         }
         let single = matches!(program.kind, ProgramKind::Fentry | ProgramKind::Fexit);
@@ -67,8 +74,9 @@ pub fn context_of(kind: ProgramKind) -> ContextKind {
 fn fits(kind: ProgramKind, attach: &AttachPoint) -> bool {
     match kind {
         ProgramKind::Uprobe | ProgramKind::Uretprobe => matches!(attach, AttachPoint::User { .. }),
-        ProgramKind::Kprobe | ProgramKind::Kretprobe | ProgramKind::Fentry | ProgramKind::Fexit => {
-            matches!(attach, AttachPoint::Kernel { .. })
+        ProgramKind::Kprobe | ProgramKind::Kretprobe => matches!(attach, AttachPoint::Kernel { .. }),
+        ProgramKind::Fentry | ProgramKind::Fexit => {
+            matches!(attach, AttachPoint::Kernel { offset: 0, btf: Some(_), .. })
         }
         ProgramKind::RawTracepoint => matches!(attach, AttachPoint::Tracepoint { .. }),
         ProgramKind::PerfEvent => matches!(attach, AttachPoint::Profile { .. }),

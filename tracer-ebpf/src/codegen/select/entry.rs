@@ -12,7 +12,7 @@ use super::{Memory, Result, Selector, writes};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Reg, Size};
 use alloc::vec::Vec;
 use tracer_common::intrinsic::Intrinsic;
-use tracer_common::ir::{GlobalId, Inst, Source};
+use tracer_common::ir::{GlobalId, Inst};
 use tracer_common::layout::{MapKind, MapSpec};
 use tracer_common::ledger::{self, Cell};
 use tracer_common::manifest::ProgramKind;
@@ -300,7 +300,7 @@ impl Selector<'_, '_> {
     fn needs_ctx(&self) -> bool {
         let mut needs = self.uses_site() && !self.site_is_constant();
         for (inst, _) in self.function.blocks.iter().flat_map(|b| &b.insts) {
-            needs |= matches!(inst, Inst::Context { source: Source::Register(_) | Source::Argument(_), .. });
+            needs |= matches!(inst, Inst::Context { .. });
         }
         needs
     }
@@ -327,7 +327,8 @@ impl Selector<'_, '_> {
             | ProgramKind::Kprobe
             | ProgramKind::Kretprobe
             | ProgramKind::PerfEvent => features.attach_cookie,
-            ProgramKind::Fentry | ProgramKind::Fexit => features.attach_cookie_tracing,
+            // They have one site each.
+            ProgramKind::Fentry | ProgramKind::Fexit => false,
             ProgramKind::RawTracepoint => features.attach_cookie_raw_tracepoint,
         };
         self.entry.sites.len() == 1 || !cookie

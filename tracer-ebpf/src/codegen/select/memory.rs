@@ -5,10 +5,14 @@ use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
 use tracer_common::ir::{ContextKind, LongOp, OnFault, Source, Space, Var, Width};
 use tracer_common::ledger::Cell;
+use tracer_common::manifest::ProgramKind;
 use tracer_common::record::ErrorKind;
 
 impl Selector<'_, '_> {
     pub(super) fn context(&mut self, dest: Var, source: Source, width: Width) -> Result {
+        if matches!(self.entry.kind, ProgramKind::Fentry | ProgramKind::Fexit) {
+            return self.of_function(dest, source, width);
+        }
         let (offset, narrow) = match (source, self.function.context) {
             (Source::Register(number), ContextKind::Registers | ContextKind::Perf) => {
                 match self.shared.target.arch.register_offset(number) {
@@ -29,6 +33,35 @@ impl Selector<'_, '_> {
             _ => Size::Dw,
         };
         self.push(VInsn::Load { size, dst, base, off: offset });
+        if size == Size::Dw && width.bytes < 8 {
+            self.extend(dst, width);
+        }
+        Ok(())
+    }
+
+    /// A word of a trampoline's context, by helper: a word that is read directly would be a typed pointer for the
+    /// verifier where the function takes one, and no number to calculate with.
+    fn of_function(&mut self, dest: Var, source: Source, width: Width) -> Result {
+        self.temporary = 0;
+        let word = self.temporary(8);
+        self.store(Size::Dw, word, 0);
+        let (ctx, at) = (self.ctx, self.address(word));
+        match source {
+            Source::Argument(number) => {
+                self.call(Helper::GetFuncArg, &[ctx.into(), i64::from(number).into(), at]);
+            }
+            Source::Result => self.call(Helper::GetFuncRet, &[ctx.into(), at]),
+            Source::Register(number) => {
+                panic!("this is a bug: register {number} in a trampoline's context (pass 3; dump with -p3)")
+            }
+        }
+        let dst = self.var(dest);
+        let size = match Size::from_bytes(u32::from(width.bytes)) {
+            Some(size) if !width.signed => size,
+            _ => Size::Dw,
+        };
+        let Memory { base, off } = word;
+        self.push(VInsn::Load { size, dst, base, off });
         if size == Size::Dw && width.bytes < 8 {
             self.extend(dst, width);
         }

@@ -26,6 +26,11 @@ pub(super) const ARGUMENTS: [u8; 6] = [5, 4, 1, 2, 8, 9];
 /// The register of a result.
 pub(super) const RESULT: u8 = 0;
 
+/// The number of the argument that a register carries at a function's first instruction.
+pub fn argument_number(register: u8) -> Option<u8> {
+    ARGUMENTS.iter().position(|known| *known == register).map(|n| n as u8)
+}
+
 /// The kernel's types, read when first asked for.
 pub(super) struct KernelTypes<'w> {
     world: &'w dyn World,
@@ -166,10 +171,11 @@ impl Kernel<'_> {
         for name in names {
             let Some(prototype) = btf.function(&name) else { continue };
             let kind = if is_return { ProgramKind::Kretprobe } else { ProgramKind::Kprobe };
+            let btf_id = trampoline(&btf, &prototype);
             found.push(Candidate {
                 trigger: Trigger::Kernel(kind),
                 site: Site {
-                    attach: AttachPoint::Kernel { symbol: name.clone(), offset: 0 },
+                    attach: AttachPoint::Kernel { symbol: name.clone(), offset: 0, btf: btf_id },
                     probe_point: format!("{}.function(\"{name}\"){suffix}", point[0].name),
                     alias: String::new(),
                     function: name.clone(),
@@ -282,6 +288,20 @@ impl Kernel<'_> {
         }
         Ok(found)
     }
+}
+
+/// The type of a function whose parameters and result are words, each in a register of its own: trampolines know them
+/// by number.
+fn trampoline(btf: &Btf, prototype: &Prototype) -> Option<u32> {
+    let word = |ty: TypeId| match btf.shape(ty) {
+        Shape::Number { bytes, .. } => bytes <= 8,
+        Shape::Pointer(_) => true,
+        _ => false,
+    };
+    let plain = prototype.params.len() <= ARGUMENTS.len()
+        && prototype.params.iter().all(|(_, ty)| word(*ty))
+        && prototype.result.is_none_or(word);
+    u32::try_from(prototype.id.0).ok().filter(|_| plain)
 }
 
 /// Where in a function, and how the script said it.

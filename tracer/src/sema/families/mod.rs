@@ -9,6 +9,7 @@ use std::rc::Rc;
 use crate::sema::family::{Family, TargetScope};
 use crate::world::World;
 
+pub use kernel::argument_number;
 pub use session::{NoTargets, Session};
 
 /// All families, in the order in which they are asked, and the scope of script functions.
