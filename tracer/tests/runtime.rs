@@ -23,7 +23,7 @@ macro_rules! folders {
     };
 }
 
-folders! { cli diagnostic domain kernel library mark nest output user }
+folders! { cli diagnostic domain kernel library mark nest output safety user }
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runtime");
 

@@ -42,6 +42,8 @@ use usage::{Touches, Usage};
 
 /// As many functions as a probe may have to be attached by trampolines; more share one program of kprobes.
 const FEW: usize = 4;
+/// As many trampolines as a script may have: the kernel takes them down one after the other.
+const MANY: usize = 32;
 
 /// What pass 3 makes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -221,7 +223,10 @@ impl<'p> Lower<'p> {
             let attach = &self.manifest.sites[*site as usize].attach;
             matches!(attach, AttachPoint::Kernel { offset: 0, btf: Some(_), .. })
         };
+        let is_one =
+            |program: &&KernelProgram| matches!(program.kind, ProgramKind::Fentry | ProgramKind::Fexit);
         self.abilities.trampolines
+            && self.manifest.programs.iter().filter(is_one).count() < MANY
             && matches!(kind, ProgramKind::Kprobe | ProgramKind::Kretprobe)
             && probe.sites.len() <= FEW
             && probe.sites.iter().all(known)
