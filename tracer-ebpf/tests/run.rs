@@ -79,8 +79,7 @@ fn manifest(module: &Module) -> Manifest {
         provider: String::new(),
         variables: Vec::new(),
     };
-    let is_program =
-        |f: &tracer_common::ir::Function| f.domain == Domain::Kernel && f.context != ContextKind::None;
+    let is_program = |f: &Function| f.domain == Domain::Kernel && f.context != ContextKind::None;
     let programs = module.functions.iter().enumerate().filter(|(_, f)| is_program(f)).enumerate().map(
         |(n, (id, function))| Program {
             name: format!("p{n}"),
