@@ -127,6 +127,7 @@ pub(crate) struct Lower<'p> {
 impl<'p> Lower<'p> {
     fn globals(&mut self) {
         let order = usage::order_of_mention(self.program);
+        let taken = usage::read_by_the_way(self.program);
         for (n, global) in self.program.globals.iter().enumerate() {
             let value = |ty: &Ty, capacity: u16| match ty {
                 Ty::Long => IrTy::Long,
@@ -157,7 +158,7 @@ impl<'p> Lower<'p> {
                 // What wraps must know what is oldest.
                 ordered: self.usage.ordered[n] || global.wrap && !global.keys.is_empty(),
                 shared: self.usage.shared[n],
-                print_at_end: (global.written && !global.read).then(|| order[n]),
+                print_at_end: (global.written && !global.read && !taken.contains(&n32)).then(|| order[n]),
             });
         }
     }

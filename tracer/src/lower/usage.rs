@@ -185,6 +185,37 @@ pub(super) fn order_of_mention(program: &Program) -> Vec<u32> {
     order
 }
 
+/// Globals whose value is taken from `++`, `+=` and the like, as in `if (n++)`: these are read.
+pub(super) fn read_by_the_way(program: &Program) -> BTreeSet<u32> {
+    let mut read = BTreeSet::new();
+    let mut note = |e: &Expr| {
+        if let ExprKind::Crement { place: Place::Global(element), .. }
+        | ExprKind::Modify { place: Place::Global(element), .. }
+        | ExprKind::Append { place: Place::Global(element), .. } = &e.kind
+        {
+            read.insert(element.global.0);
+        }
+    };
+    let bodies = program.probes.iter().map(|p| &p.body).chain(program.functions.iter().map(|f| &f.body));
+    for body in bodies {
+        walk::stmts(body, &mut |stmt| {
+            let alone = match &stmt.kind {
+                StmtKind::Expr(e) => Some(e),
+                StmtKind::Loop { step, .. } => step.as_ref(),
+                _ => None,
+            };
+            walk::stmt_exprs(stmt, &mut |e| match alone {
+                // Nobody takes the value of a statement.
+                Some(alone) if std::ptr::eq(alone, e) => {
+                    walk::children(e, &mut |child| walk::expr(child, &mut note));
+                }
+                _ => walk::expr(e, &mut note),
+            });
+        });
+    }
+    read
+}
+
 /// Whether `op=` is one atomic instruction.
 pub(super) fn is_atomic(op: BinOp) -> bool {
     match op {
