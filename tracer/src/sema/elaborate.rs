@@ -313,7 +313,9 @@ impl<'a> Elaborator<'_, 'a> {
                 targets: candidate.scope.list(),
             });
         }
-        self.sites.push(Site { alias: base.name.clone(), ..candidate.site });
+        let mut site = Site { alias: base.name.clone(), ..candidate.site };
+        site.probe_point.push_str(base.mark);
+        self.sites.push(site);
         let key = (candidate.trigger, key);
         if let Some(group) = classes.get(&key) {
             let group = &mut self.groups[*group];

@@ -33,6 +33,8 @@ pub struct Expanded<'a> {
     pub conditions: Vec<&'a Expr>,
     /// May resolve to nothing.
     pub optional: bool,
+    /// `?` or `!`, where the base point itself is written: SystemTap shows it.
+    pub mark: &'static str,
     /// The lists of alternatives that it is in, the outermost first.
     pub lists: Vec<Alternative>,
     /// How we got there.
@@ -71,6 +73,7 @@ impl<'a> Expander<'a> {
             epilogues: Vec::new(),
             conditions: point.condition.iter().collect(),
             optional: point.optional,
+            mark: mark(point),
             lists: Vec::new(),
             trace: Vec::new(),
             name: String::new(),
@@ -144,6 +147,7 @@ impl<'a> Expander<'a> {
                         epilogues,
                         conditions,
                         optional: point.optional || inner.optional,
+                        mark: mark(inner),
                         lists,
                         trace,
                         name: written,
@@ -195,6 +199,14 @@ fn name_with(name: &ProbePoint, suffix: &[ProbePointComponent]) -> Vec<ProbePoin
     let mut components = name.components.clone();
     components.extend_from_slice(suffix);
     components
+}
+
+fn mark(point: &ProbePoint) -> &'static str {
+    match (point.sufficient, point.optional) {
+        (true, _) => "!",
+        (false, true) => "?",
+        (false, false) => "",
+    }
 }
 
 /// A point as text, without condition and marks.

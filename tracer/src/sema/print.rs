@@ -99,7 +99,7 @@ pub fn print(program: &Program) -> String {
         for site in &probe.sites {
             let site = &program.sites[*site as usize];
             let _ = write!(out, "{}", site.probe_point);
-            if site.alias != site.probe_point && !site.alias.is_empty() {
+            if site.alias != site.probe_point.trim_end_matches(['?', '!']) && !site.alias.is_empty() {
                 let _ = write!(out, " /* <- {} */", site.alias);
             }
             out.push('\n');
