@@ -26,6 +26,7 @@ pub const GUESTS: &[Need] = &[
 /// What building the traced programs needs.
 pub const FIXTURES: &[Need] = &[
     Need { what: "gcc", package: "gcc" },
+    Need { what: "g++", package: "g++" },
     Need { what: "strip", package: "binutils" },
     Need { what: "/usr/include/stdio.h", package: "libc6-dev" },
     Need { what: "/usr/include/x86_64-linux-gnu/sys/sdt.h", package: "systemtap-sdt-dev" },
@@ -35,7 +36,6 @@ pub const FIXTURES: &[Need] = &[
 pub const GDB: &[Need] = &[
     Need { what: "gdb", package: "gdb" },
     Need { what: "clang", package: "clang" },
-    Need { what: "g++", package: "g++" },
     Need { what: "objcopy", package: "binutils" },
 ];
 

@@ -53,6 +53,11 @@ pub trait Types {
     /// The type in C: `struct file*`.
     fn name(&self, ty: TypeId) -> String;
 
+    /// Whether it is a character, so that a pointer to it, or an array of it, is a text.
+    fn is_character(&self, ty: TypeId) -> bool {
+        matches!(self.shape(ty), Shape::Number { bytes: 1, .. })
+    }
+
     /// A member by name, looked for in anonymous members too; its offset is from the outermost.
     fn member(&self, ty: TypeId, name: &str) -> Option<Member> {
         // Every type is looked into once: what it lacks in one place it lacks in all.

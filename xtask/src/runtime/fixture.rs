@@ -79,6 +79,7 @@ const FIXTURES: &[Fixture] = &[
         stripped: false,
     },
     Fixture { name: "places_o0", source: Source::File("places.c"), flags: &["-g", "-O0"], stripped: false },
+    Fixture { name: "classes", source: Source::File("variables.cc"), flags: &["-g", "-O0"], stripped: false },
     Fixture { name: "places_o2", source: Source::File("places.c"), flags: &["-g", "-O2"], stripped: false },
 ];
 

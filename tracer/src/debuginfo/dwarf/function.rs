@@ -40,7 +40,7 @@ impl Function {
 /// What the index finds.
 enum Found {
     Function(Function),
-    Inlinable(String),
+    Inlinable { name: String, scope: String, unit: usize, offset: usize },
 }
 
 fn is_c(language: gimli::DwLang) -> bool {
@@ -56,11 +56,16 @@ fn is_c(language: gimli::DwLang) -> bool {
 
 impl DebugInfo {
     pub(super) fn index(&mut self) {
-        let (mut functions, mut inlinable) = (Vec::new(), Vec::new());
+        let (mut functions, mut inlinable, mut scopes) = (Vec::new(), Vec::new(), HashMap::new());
         for found in self.for_units(|unit| self.index_unit(unit)) {
             match found {
                 Found::Function(function) => functions.push(function),
-                Found::Inlinable(name) => inlinable.push(name),
+                Found::Inlinable { name, scope, unit, offset } => {
+                    inlinable.push(name);
+                    if !scope.is_empty() {
+                        scopes.insert((unit, offset), scope);
+                    }
+                }
             }
         }
         functions.sort_by(|a, b| (&a.name, a.low).cmp(&(&b.name, b.low)));
@@ -75,6 +80,7 @@ impl DebugInfo {
         by_address.sort_unstable();
         self.functions = functions;
         self.inlinable = inlinable;
+        self.inlinable_scopes = scopes;
         self.by_address = by_address;
     }
 
@@ -110,7 +116,13 @@ impl DebugInfo {
                         if value != AttributeValue::Inline(gimli::DW_INL_not_inlined))
                         && let Some(name) = self.name_of(unit, entry)
                     {
-                        found.push(Found::Inlinable(name));
+                        let scope = if scope.is_empty() {
+                            self.declared_scope(unit, entry, &declared)
+                        } else {
+                            scope.clone()
+                        };
+                        let offset = entry.offset().0;
+                        found.push(Found::Inlinable { name, scope, unit: number, offset });
                     }
                     if !around.is_empty() {
                         declared.insert(entry.offset().0, scope);

@@ -3,11 +3,13 @@
 //! Units are indexed once, in parallel; types, scopes, lines and locations are read when asked for.
 //!
 //! Rooms, in reading order: this file (units, names, references), `function` (the index), `line` (line tables), `scope`
-//! (what is visible at an address), `types`, `location`, `expression`, `frame`.
+//! (what is visible at an address), `global`, `types`, `location`,
+//! `expression`, `frame`.
 
 mod expression;
 mod frame;
 mod function;
+mod global;
 mod line;
 mod location;
 mod scope;
@@ -64,6 +66,8 @@ pub struct DebugInfo {
     functions: Vec<Function>,
     /// Names of functions of which inlined copies may exist.
     inlinable: Vec<String>,
+    /// Namespaces and classes around them, by unit and entry.
+    inlinable_scopes: HashMap<(usize, usize), String>,
     /// Ranges of code and the function they belong to, sorted.
     by_address: Vec<(u64, u64, usize)>,
     inlined: OnceLock<Vec<Inlined>>,
@@ -98,6 +102,7 @@ impl DebugInfo {
             units,
             functions: Vec::new(),
             inlinable: Vec::new(),
+            inlinable_scopes: HashMap::new(),
             by_address: Vec::new(),
             inlined: OnceLock::new(),
             globals: OnceLock::new(),

@@ -2,12 +2,12 @@
 //!
 //! An inlined copy sees its own variables, not its caller's, as in the source.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use gimli::{AttributeValue, UnitOffset};
 
 use super::{DebugInfo, Entry, Function, Role, Unit, Variable, location};
-use crate::debuginfo::model::{Absence, TypeId};
+use crate::debuginfo::model::Absence;
 
 /// A function at an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +36,8 @@ impl Instance {
 pub struct Inlined {
     /// Its name.
     pub name: String,
+    /// Namespaces and classes around it, `a::b`; empty in C.
+    pub scope: String,
     /// Where it is entered.
     pub low: u64,
     /// Index of the function that it is in.
@@ -236,114 +238,6 @@ impl DebugInfo {
         if found_there.0.is_ok() { found_there } else { found }
     }
 
-    /// Variables of the whole file, by name: those of a function's own unit first.
-    pub fn globals(&self, name: &str, unit: Option<&Function>) -> Vec<Variable> {
-        let index = self.globals.get_or_init(|| self.index_globals());
-        let mut places = index.get(name).cloned().unwrap_or_default();
-        let own = unit.map(|function| function.unit);
-        places.sort_by_key(|(unit, offset)| (Some(*unit) != own, *unit, *offset));
-        places.iter().filter_map(|(unit, offset)| self.global(*unit, *offset)).collect()
-    }
-
-    /// The path of the unit that each of [`DebugInfo::globals`] is in is looked at by this test.
-    pub fn globals_in(&self, name: &str, wanted: impl Fn(&str) -> bool) -> Vec<Variable> {
-        let index = self.globals.get_or_init(|| self.index_globals());
-        let places = index.get(name).cloned().unwrap_or_default();
-        places
-            .iter()
-            .filter(|(unit, _)| wanted(&self.unit_name(*unit)))
-            .filter_map(|(unit, offset)| self.global(*unit, *offset))
-            .collect()
-    }
-
-    /// Names of all variables of the whole file.
-    pub fn global_names(&self) -> Vec<&str> {
-        let index = self.globals.get_or_init(|| self.index_globals());
-        let mut names: Vec<&str> = index.keys().map(String::as_str).collect();
-        names.sort_unstable();
-        names
-    }
-
-    fn unit_name(&self, unit: usize) -> String {
-        use gimli::Reader;
-        let unit = &self.units[unit];
-        let text = |part: &Option<super::Slice>| {
-            part.as_ref().and_then(|text| Some(text.to_string_lossy().ok()?.into_owned())).unwrap_or_default()
-        };
-        let name = text(&unit.name);
-        if name.starts_with('/') { name } else { format!("{}/{name}", text(&unit.comp_dir)) }
-    }
-
-    fn index_globals(&self) -> HashMap<String, Vec<(usize, usize)>> {
-        let found = self.for_units(|number| {
-            let unit = &self.units[number];
-            let mut found = Vec::new();
-            let mut cursor = unit.entries();
-            let mut step = cursor.next_dfs().map(|entry| entry.is_some());
-            while let Ok(true) = step {
-                let Some(entry) = cursor.current() else { break };
-                let into = match entry.tag() {
-                    gimli::DW_TAG_compile_unit | gimli::DW_TAG_namespace => true,
-                    gimli::DW_TAG_variable => {
-                        let defined = entry.attr_value(gimli::DW_AT_location).is_some()
-                            || entry.attr_value(gimli::DW_AT_const_value).is_some();
-                        if defined && let Some(name) = self.name_of(unit, entry) {
-                            found.push((name, number, entry.offset().0));
-                        }
-                        false
-                    }
-                    _ => false,
-                };
-                step = if into || !entry.has_children() {
-                    cursor.next_dfs().map(|entry| entry.is_some())
-                } else {
-                    match cursor.next_sibling() {
-                        Ok(Some(_)) => Ok(true),
-                        _ => cursor.next_dfs().map(|entry| entry.is_some()),
-                    }
-                };
-            }
-            found
-        });
-        let mut index: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
-        for (name, unit, offset) in found {
-            index.entry(name).or_default().push((unit, offset));
-        }
-        index
-    }
-
-    fn global(&self, unit: usize, offset: usize) -> Option<Variable> {
-        let number = unit;
-        let unit = &self.units[unit];
-        let entry = unit.entry(UnitOffset(offset)).ok()?;
-        // No function: only an address, or a constant, has a meaning.
-        let nowhere = Function {
-            name: String::new(),
-            scope: String::new(),
-            low: 0,
-            high: 0,
-            more: Vec::new(),
-            unit: number,
-            offset,
-        };
-        let place = location::Place {
-            info: self,
-            unit,
-            function: &nowhere,
-            at: 0,
-            frame_base: None,
-            depth: std::cell::Cell::new(0),
-        };
-        let (location, fixed) = place.variable(&entry);
-        Some(Variable {
-            name: self.name_of(unit, &entry)?,
-            role: Role::Global,
-            ty: self.type_of(unit, &entry)?,
-            location,
-            fixed,
-        })
-    }
-
     /// All inlined copies, sorted by name and address.
     pub fn inlined(&self) -> &[Inlined] {
         self.inlined.get_or_init(|| {
@@ -376,7 +270,10 @@ impl DebugInfo {
             };
             let low = entered.or_else(|| ranges.iter().map(|(low, _)| *low).min());
             if let (Some(low), Some(name)) = (low.filter(|low| *low > 1), self.name_of(unit, entry)) {
-                found.push(Inlined { name, low, function: number, offset: entry.offset().0 });
+                let origin = self.origin(unit, entry).map(|(unit, offset)| (self.unit_index(unit), offset.0));
+                let scope = origin.and_then(|origin| self.inlinable_scopes.get(&origin)).cloned();
+                let scope = scope.unwrap_or_default();
+                found.push(Inlined { name, scope, low, function: number, offset: entry.offset().0 });
             }
         });
         found
@@ -450,44 +347,6 @@ impl DebugInfo {
             visit(unit, entry);
         }
     }
-
-    /// Complete types of a name, of the whole file; `struct`, `union` and so on are no part of it.
-    pub fn types_named(&self, name: &str) -> Vec<TypeId> {
-        let index = self.type_names.get_or_init(|| {
-            let found = self.for_units(|number| {
-                let unit = &self.units[number];
-                let mut found = Vec::new();
-                let mut cursor = unit.entries();
-                while let Ok(Some(entry)) = cursor.next_dfs() {
-                    if is_named_type(entry.tag())
-                        && entry.attr_value(gimli::DW_AT_declaration).is_none()
-                        && let Some(name) = self.own_name(unit, entry)
-                    {
-                        found.push((name, self.type_id(unit, entry.offset())));
-                    }
-                }
-                found
-            });
-            let mut index: HashMap<String, Vec<TypeId>> = HashMap::new();
-            for (name, ty) in found {
-                index.entry(name).or_default().push(ty);
-            }
-            index
-        });
-        index.get(name).cloned().unwrap_or_default()
-    }
-}
-
-fn is_named_type(tag: gimli::DwTag) -> bool {
-    matches!(
-        tag,
-        gimli::DW_TAG_structure_type
-            | gimli::DW_TAG_union_type
-            | gimli::DW_TAG_class_type
-            | gimli::DW_TAG_enumeration_type
-            | gimli::DW_TAG_typedef
-            | gimli::DW_TAG_base_type
-    )
 }
 
 fn is_block(tag: gimli::DwTag) -> bool {

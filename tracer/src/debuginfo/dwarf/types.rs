@@ -221,6 +221,15 @@ impl Types for DwarfTypes<'_> {
     fn name(&self, ty: TypeId) -> String {
         self.name_within(ty, 0)
     }
+
+    fn is_character(&self, ty: TypeId) -> bool {
+        self.strip(ty).and_then(|ty| self.entry(ty)).is_some_and(|(_, entry)| {
+            matches!(
+                entry.attr_value(gimli::DW_AT_encoding),
+                Some(AttributeValue::Encoding(gimli::DW_ATE_signed_char | gimli::DW_ATE_unsigned_char))
+            ) && Self::number(&entry, gimli::DW_AT_byte_size) == Some(1)
+        })
+    }
 }
 
 impl DwarfTypes<'_> {

@@ -37,9 +37,7 @@ impl Walk<'_> {
                 let kind = if signed { ConversionKind::Signed } else { ConversionKind::Unsigned };
                 self.part(at, Width { bytes, signed }, number(kind, false), parts);
             }
-            (Shape::Pointer(Some(to)), at)
-                if matches!(self.types.shape(to), Shape::Number { bytes: 1, .. }) =>
-            {
+            (Shape::Pointer(Some(to)), at) if self.types.is_character(to) => {
                 let Ok(address) = self.read(at, WORD) else { return text(parts, "?") };
                 text(parts, "\"");
                 parts.push(PrettyPart::Text8(self.space, address));
@@ -89,7 +87,7 @@ impl Walk<'_> {
             }
             (Shape::Array(element, count), at @ (At::Memory(..) | At::Pieces(..))) => {
                 if let At::Memory(address, offset) = &at
-                    && matches!(self.types.shape(element), Shape::Number { bytes: 1, .. })
+                    && self.types.is_character(element)
                 {
                     let (address, offset) = (address.clone(), *offset);
                     text(parts, "\"");

@@ -93,12 +93,12 @@ pub(super) fn resolve(
     let found = match &variant {
         Variant::Plain => {
             let mut found = finder.calls(info, |_| true, "");
-            found.extend(finder.inlined(info));
+            found.extend(finder.inlined(info, ""));
             found
         }
         Variant::Call { exported: false } => finder.calls(info, |_| true, ".call"),
         Variant::Call { exported: true } => finder.calls(info, |f| info.is_exported(f), ".exported"),
-        Variant::Inline => finder.inlined(info),
+        Variant::Inline => finder.inlined(info, ".inline"),
         Variant::Return => finder.returns(info),
         Variant::Callee(callee) => return finder.callees(info, callee),
         Variant::Label(label) => return finder.labels(info, label),
@@ -182,17 +182,23 @@ impl Finder<'_> {
     }
 
     /// Inlined copies, where they are entered.
-    fn inlined(&self, info: &DebugInfo) -> Vec<Candidate> {
+    fn inlined(&self, info: &DebugInfo, suffix: &str) -> Vec<Candidate> {
         // Reading every function's tree is worth it only when there may be copies.
         let name = self.pattern.function.rsplit("::").next().unwrap_or_default();
         if !info.inlinable().iter().any(|inlinable| glob_match(name, inlinable)) {
             return Vec::new();
         }
-        let copies = info.inlined().iter().filter(|copy| glob_match(name, &copy.name));
-        copies.filter_map(|copy| self.copy(info, copy)).collect()
+        let fits = |copy: &&Inlined| {
+            self.pattern.is_function(&copy.name, || match copy.scope.as_str() {
+                "" => copy.name.clone(),
+                scope => format!("{scope}::{}", copy.name),
+            })
+        };
+        let copies = info.inlined().iter().filter(fits);
+        copies.filter_map(|copy| self.copy(info, copy, suffix)).collect()
     }
 
-    fn copy(&self, info: &DebugInfo, copy: &Inlined) -> Option<Candidate> {
+    fn copy(&self, info: &DebugInfo, copy: &Inlined, suffix: &str) -> Option<Candidate> {
         let declared = info.declared_inlined(copy);
         if self.pattern.file.is_some()
             && !declared.as_ref().is_some_and(|(path, _)| self.pattern.is_file(path))
@@ -202,7 +208,7 @@ impl Finder<'_> {
         let offset = self.program.module.elf.file_offset(copy.low)?;
         let scope = CodeScope::at(&self.program.module, info.inlined_instance(copy), copy.low);
         let place = declared.map_or(String::new(), |(file, line)| format!("@{file}:{line}"));
-        let point = self.point(&place, &copy.name, ".inline");
+        let point = self.point(&place, &copy.name, suffix);
         Some(candidate(self.program, offset, point, &copy.name, Rc::new(scope)))
     }
 
@@ -231,7 +237,7 @@ impl Finder<'_> {
             for copy in info.inlined().iter().filter(|copy| Some(copy.function) == index) {
                 known.push(copy.name.clone());
                 if glob_match(callee, &copy.name) {
-                    found.extend(self.copy(info, copy));
+                    found.extend(self.copy(info, copy, ".inline"));
                 }
             }
         }
