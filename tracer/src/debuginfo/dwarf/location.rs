@@ -2,7 +2,7 @@
 //!
 //! **Not here:** operations of expressions (`expression`), the CFA (`frame`).
 
-use gimli::{AttributeValue, Reader};
+use gimli::{AttributeValue, RawLocListEntry, Reader};
 
 use super::{DebugInfo, Entry, Function, Slice, Unit};
 use crate::debuginfo::model::{Absence, LocOp, Location};
@@ -45,6 +45,11 @@ impl Place<'_> {
         let offset = self.info.dwarf().attr_locations_offset(self.unit, value).map_err(|_| broken())?;
         let offset = offset.ok_or_else(broken)?;
         let mut entries = self.info.dwarf().locations(self.unit, offset).map_err(|_| broken())?;
+        if self.at == self.function.low
+            && let Some(location) = self.before_the_first(offset)
+        {
+            return location;
+        }
         let (mut later, mut earlier): (Option<u64>, Option<u64>) = (None, None);
         for _ in 0..ENTRIES {
             let Some(entry) = entries.next().map_err(|_| broken())? else { break };
@@ -61,6 +66,38 @@ impl Place<'_> {
             }
         }
         Err(later.or(earlier).map_or(Absence::OptimizedOut, Absence::NotHere))
+    }
+}
+
+impl Place<'_> {
+    /// The location of an empty range at a function's first instruction. The next range of that address says what holds
+    /// when all lines that the compiler gave to the instruction have run (location views, a GNU extension); the state
+    /// before it, which a probe sees, is in the empty one. gdb takes it so too.
+    fn before_the_first(&self, offset: gimli::LocationListsOffset) -> Option<Result<Location, Absence>> {
+        let mut entries = self.info.dwarf().locations(self.unit, offset).ok()?;
+        let mut base = self.unit.low_pc;
+        for _ in 0..ENTRIES {
+            let (begin, end, data) = match entries.next_raw().ok()?? {
+                RawLocListEntry::BaseAddress { addr } => {
+                    base = addr;
+                    continue;
+                }
+                RawLocListEntry::BaseAddressx { addr } => {
+                    base = self.info.dwarf().address(self.unit, addr).ok()?;
+                    continue;
+                }
+                RawLocListEntry::OffsetPair { begin, end, data }
+                | RawLocListEntry::AddressOrOffsetPair { begin, end, data } => {
+                    (base.wrapping_add(begin), base.wrapping_add(end), data)
+                }
+                RawLocListEntry::StartEnd { begin, end, data } => (begin, end, data),
+                _ => continue,
+            };
+            if begin == self.at && end == self.at {
+                return Some(self.expression(data));
+            }
+        }
+        None
     }
 }
 
