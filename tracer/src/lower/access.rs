@@ -89,6 +89,9 @@ impl<'p> Body<'_, 'p> {
                 self.make(|dest| Inst::Extend { dest, value, width: *width })
             }
             Access::Dynamic(n) => indices[*n as usize],
+            Access::AtEntry(_) => {
+                panic!("this is a bug: pass 2 left a value of the entry that it did not save")
+            }
             Access::Saved(n) => match self.saved.get(*n) {
                 Some(Dest::Long(var)) => LongOp::Var(*var),
                 _ => panic!("this is a bug: a value saved at entry that pass 3 did not load"),

@@ -105,7 +105,11 @@ pub(super) fn saves_arguments_only(probe: &Probe) -> bool {
             Access::Constant(_) | Access::Register(..) => true,
             Access::Extend(value, _) => plain(value),
             Access::Binary(_, left, right) | Access::Compare(_, left, right) => plain(left) && plain(right),
-            Access::Argument(..) | Access::Load { .. } | Access::Dynamic(_) | Access::Saved(_) => false,
+            Access::Argument(..)
+            | Access::Load { .. }
+            | Access::Dynamic(_)
+            | Access::Saved(_)
+            | Access::AtEntry(_) => false,
         }
     }
     probe.saved.iter().all(|saved| {

@@ -493,6 +493,7 @@ fn is_arithmetic(access: &hir::Access) -> bool {
         hir::Access::Register(..)
         | hir::Access::Argument(..)
         | hir::Access::Load { .. }
-        | hir::Access::Saved(_) => false,
+        | hir::Access::Saved(_)
+        | hir::Access::AtEntry(_) => false,
     }
 }

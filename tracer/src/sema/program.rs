@@ -564,4 +564,6 @@ pub enum Access {
     Dynamic(u32),
     /// What the n-th saved expression was at entry ([`Probe::saved`]).
     Saved(usize),
+    /// In a return probe: what this was at the entry. Only until the handler is built; then it is [`Access::Saved`].
+    AtEntry(Box<Access>),
 }

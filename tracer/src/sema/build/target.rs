@@ -7,7 +7,7 @@ use tracer_common::ir::SiteFact;
 use super::{Body, Builder, Outcome, zero};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::family::dynamic_parts;
-use crate::sema::program::{Access, Expr, ExprKind, Target, TargetValue, Ty};
+use crate::sema::program::{Access, Expr, ExprKind, PrettyPart, Target, TargetValue, Ty};
 use crate::syntax::ast::{self, TargetExpr, TargetRoot};
 use crate::syntax::print::print_expr;
 
@@ -79,7 +79,19 @@ impl Builder<'_, '_> {
                     span,
                 };
             }
-            value => value,
+            TargetValue::Value(access) => TargetValue::Value(self.with_saved(access, &text, span)),
+            TargetValue::Pretty { parts } => {
+                let parts = parts.into_iter().map(|part| match part {
+                    PrettyPart::Number(access, format) => {
+                        PrettyPart::Number(self.with_saved(access, &text, span), format)
+                    }
+                    PrettyPart::Text8(space, access) => {
+                        PrettyPart::Text8(space, self.with_saved(access, &text, span))
+                    }
+                    PrettyPart::Text(known) => PrettyPart::Text(known),
+                });
+                TargetValue::Pretty { parts: parts.collect() }
+            }
         };
         let built = Expr { kind: ExprKind::Target(Target { text, value, indices }), ty, span };
         if resolved.at_entry && !self.at_entry {
@@ -89,6 +101,26 @@ impl Builder<'_, '_> {
             return self.save(built, span);
         }
         built
+    }
+
+    /// An access whose parts of the entry are saved there.
+    fn with_saved(&mut self, access: Access, text: &Arc<str>, span: crate::source::Span) -> Access {
+        let inner =
+            |builder: &mut Self, access: Box<Access>| Box::new(builder.with_saved(*access, text, span));
+        match access {
+            Access::AtEntry(value) => self.saved_access(*value, text, span),
+            Access::Load { space, address, offset, width } => {
+                Access::Load { space, address: inner(self, address), offset, width }
+            }
+            Access::Binary(op, left, right) => Access::Binary(op, inner(self, left), inner(self, right)),
+            Access::Compare(op, left, right) => Access::Compare(op, inner(self, left), inner(self, right)),
+            Access::Extend(value, width) => Access::Extend(inner(self, value), width),
+            Access::Constant(_)
+            | Access::Register(..)
+            | Access::Argument(..)
+            | Access::Dynamic(_)
+            | Access::Saved(_) => access,
+        }
     }
 
     /// An access that reads what was saved at entry.

@@ -13,8 +13,9 @@ pub enum Moved {
     No,
     /// As far as the instruction pointer, which would be here.
     Hit(u64),
-    /// The instruction pointer does not tell.
-    Unknown,
+    /// As far as the instruction pointer at the function's entry, which would be here: at the return, it is the
+    /// caller's.
+    Entry(u64),
 }
 
 /// A location as the start of a walk.
@@ -50,7 +51,7 @@ fn nodes(access: &Access) -> usize {
     match access {
         Access::Binary(_, left, right) | Access::Compare(_, left, right) => 1 + nodes(left) + nodes(right),
         Access::Load { address, .. } => 1 + nodes(address),
-        Access::Extend(value, _) => 1 + nodes(value),
+        Access::Extend(value, _) | Access::AtEntry(value) => 1 + nodes(value),
         Access::Constant(_)
         | Access::Register(..)
         | Access::Argument(..)
@@ -58,9 +59,6 @@ fn nodes(access: &Access) -> usize {
         | Access::Saved(_) => 1,
     }
 }
-
-const NOT_AT_RETURN: &str =
-    "where the program was loaded is not known at the return; @entry(...) reads it at the entry";
 
 /// Runs the steps of a location on accesses instead of numbers.
 fn run(steps: &[LocOp], moved: Moved) -> Result<Access, String> {
@@ -84,7 +82,10 @@ fn run(steps: &[LocOp], moved: Moved) -> Result<Access, String> {
                     Moved::No => Access::Constant(*address as i64),
                     // The instruction pointer at the hit, minus where it was linked, is how far the module moved.
                     Moved::Hit(at) => plus(Access::Register(16, WORD), address.wrapping_sub(at) as i64),
-                    Moved::Unknown => return Err(NOT_AT_RETURN.to_owned()),
+                    Moved::Entry(at) => {
+                        let pointer = Access::AtEntry(Box::new(Access::Register(16, WORD)));
+                        plus(pointer, address.wrapping_sub(at) as i64)
+                    }
                 });
                 continue;
             }

@@ -67,7 +67,7 @@ impl CodeScope {
     fn moved(&self, at_return: bool) -> Moved {
         match self.moment {
             _ if !self.module.elf.is_moved() => Moved::No,
-            Moment::Return if at_return => Moved::Unknown,
+            Moment::Return if at_return => Moved::Entry(self.address),
             Moment::Here | Moment::Return => Moved::Hit(self.address),
             Moment::Call(call) => Moved::Hit(call),
         }
