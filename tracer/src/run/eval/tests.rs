@@ -7,11 +7,12 @@ use tracer_common::manifest::AttachPoint;
 
 use super::*;
 use crate::run::globals::MemoryGlobals;
-use crate::run::output::sink::{Kept, Sink};
+use crate::run::output::sink::{self, Sink};
 
 #[derive(Default)]
 struct TestHost {
-    sink: Kept,
+    sink: sink::Kept,
+    kept: Kept,
     exited: bool,
 }
 
@@ -51,6 +52,9 @@ impl Host for TestHost {
     }
     fn sink(&mut self) -> &mut dyn Sink {
         &mut self.sink
+    }
+    fn kept(&mut self) -> &mut Kept {
+        &mut self.kept
     }
 }
 
@@ -123,6 +127,38 @@ fn bytes_are_bytes() {
     let body = "b0:\n s0 = copy \"a\\xff\"\n v0 = gt s0, \"a~\"\n v1 = call strlen(s0)\n v2 = call stringat(s0, 1)\n \
                 s1 = format \"%c%c\", 0, 65\n v3 = call strlen(s1)\n print \"%d %d %d %d\", v0, v1, v2, v3\n return";
     assert_eq!(prints("", body), "1 2 255 0", "a NUL ends a string");
+}
+
+#[test]
+fn strings_are_taken_apart() {
+    let body = "b0:\n s0 = call tokenize(\"a,b;;c\", \",;\")\n s1 = call tokenize_next(\";\")\n \
+                s2 = call tokenize_next(\";\")\n s3 = call tokenize_next(\";\")\n print \"%s|%s|%s|%s;\", s0, s1, s2, s3\n \
+                s0 = call word(\"one two\", 2)\n s1 = call word(\"one two\", 3)\n s2 = call word(\"one\", 0)\n \
+                print \"%s|%s|%s;\", s0, s1, s2\n s0 = call str_replace(\"a.b.\", \".\", \"--\")\n \
+                v0 = call strpos(s0, \"b\")\n s1 = call quote(s0, 6, 1)\n print \"%s|%d|%s\", s0, v0, s1\n return";
+    assert_eq!(prints("", body), "a|b|c|;two||;a--b--|3|\"a\"...");
+}
+
+#[test]
+fn moments_that_do_not_fit_are_errors() {
+    let body = "b0:\n s0 = call ctime(86399)\n v0 = call tz_offset()\n s1 = call tz_name()\n \
+                print \"%s %d %s\", s0, v0, s1\n return";
+    assert_eq!(prints("", body), "Thu Jan  1 23:59:59 1970 0 UTC");
+    let error = fails("", "b0:\n s0 = call ctime(0x80000000)\n print \"%s\", s0\n return");
+    assert_eq!(error, "Time too far in the future to be converted near here");
+}
+
+#[test]
+fn output_that_is_kept_comes_when_it_is_committed() {
+    let body = "b0:\n call speculate(1, \"a\")\n call speculate(2, \"b\")\n call speculate(1, \"c\")\n print \"(\"\n \
+                call commit(1)\n call discard(2)\n call commit(2)\n call commit(1)\n call commit(-7)\n print \")\"\n return";
+    assert_eq!(prints("", body), "(ac)");
+}
+
+#[test]
+fn memory_is_printed_from_words() {
+    let body = "b0:\n v0 = copy 0x6867666564636261\n print \"%.10m|%4.2M|%m\", v0, 0x6a69, v0, v0\n return";
+    assert_eq!(prints("", body), "abcdefghij|6162|a");
 }
 
 #[test]
