@@ -96,3 +96,14 @@ fn of_another_program() {
     assert!(said.contains("/usr/lib/debug/.build-id/"), "{said}");
     assert!(said.contains("(not there)"), "{said}");
 }
+
+#[test]
+fn deduplicated_by_dwz() {
+    if !xtask::command::exists("dwz") {
+        return;
+    }
+    let wanted = plain("plain_for_dwz");
+    let program = program("dwz", &[]);
+    run(Command::new("dwz").arg(&program));
+    assert_eq!(listing(&program).0, wanted);
+}

@@ -36,6 +36,7 @@ pub const FIXTURES: &[Need] = &[
 pub const GDB: &[Need] = &[
     Need { what: "gdb", package: "gdb" },
     Need { what: "clang", package: "clang" },
+    Need { what: "dwz", package: "dwz" },
     Need { what: "objcopy", package: "binutils" },
 ];
 

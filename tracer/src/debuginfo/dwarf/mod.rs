@@ -74,6 +74,7 @@ pub struct DebugInfo {
     globals: OnceLock<HashMap<String, Vec<(usize, usize)>>>,
     type_names: OnceLock<HashMap<String, Vec<TypeId>>>,
     frames: frame::Frames,
+    common_file: Option<String>,
     lines: Mutex<HashMap<usize, Arc<line::Table>>>,
 }
 
@@ -108,6 +109,13 @@ impl DebugInfo {
             globals: OnceLock::new(),
             type_names: OnceLock::new(),
             frames: frame::Frames::load(code, file),
+            common_file: {
+                let link = file.section(".gnu_debugaltlink");
+                link.split(|byte| *byte == 0)
+                    .next()
+                    .filter(|name| !name.is_empty())
+                    .map(|name| String::from_utf8_lossy(name).into_owned())
+            },
             lines: Mutex::default(),
         };
         info.index();
@@ -219,6 +227,11 @@ impl DebugInfo {
 
     pub(crate) fn type_id(&self, unit: &Unit, offset: UnitOffset) -> TypeId {
         TypeId((self.unit_index(unit) as u64) << types::UNIT_SHIFT | offset.0 as u64)
+    }
+
+    /// The file that `.gnu_debugaltlink` names: dwz moved there what several files have in common. It is not read yet.
+    pub fn common_file(&self) -> Option<&str> {
+        self.common_file.as_deref()
     }
 
     /// The types.

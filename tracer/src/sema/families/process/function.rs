@@ -385,6 +385,11 @@ impl Finder<'_> {
                 return Err(diagnostic.hint(format!("{} is at {path}:{line}, not in {file}", function.name)));
             }
         }
+        if let Some(common) = info.common_file() {
+            return Err(diagnostic.hint(format!(
+                "dwz moved part of its debug information to {common}, which is not read yet"
+            )));
+        }
         let mut names: Vec<&str> = self.program.module.symbols().iter().map(|s| s.name.as_str()).collect();
         names.extend(info.functions().iter().map(|f| f.name.as_str()));
         if let Some(hint) = suggest::hint(&self.pattern.function, names) {
