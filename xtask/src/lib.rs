@@ -10,6 +10,7 @@ pub mod bench;
 pub mod ci;
 pub mod command;
 pub mod demo;
+pub mod differ;
 pub mod gdb;
 pub mod package;
 pub mod runtime;

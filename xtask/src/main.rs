@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::vm::{Kernel, Matrix};
-use xtask::{bench, ci, demo, gdb, tidy, vm};
+use xtask::{bench, ci, demo, differ, gdb, tidy, vm};
 
 /// Developer tasks of tracer.
 #[derive(Parser)]
@@ -35,6 +35,24 @@ enum Task {
         #[arg(long)]
         tracer: Option<std::path::PathBuf>,
     },
+    /// Run random scripts in every domain, and compare what they did
+    Differ {
+        /// How many
+        #[arg(long, default_value_t = 10_000)]
+        programs: u64,
+        /// The first one's seed; each next one's is one more
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Also run each in the kernel of this machine (root)
+        #[arg(long)]
+        here: bool,
+        /// Show the script of the seed, and what it does
+        #[arg(long)]
+        show: bool,
+        /// Tries to make a failing script smaller
+        #[arg(long, default_value_t = 1500)]
+        tries: usize,
+    },
     /// Measure, compare with the goals, fail when one is missed
     Bench,
     /// Compare the variables that probes read with what gdb shows, over many compilers and options
@@ -54,6 +72,9 @@ fn main() -> ExitCode {
         Task::Vm { kernel, filter, limit, tracer } => {
             let kernels: &[Kernel] = kernel.kernels();
             vm::run(kernels, &vm::Options { filter, limit, tracer })
+        }
+        Task::Differ { programs, seed, here, show, tries } => {
+            differ::run(&differ::Options { programs, seed, here, show, tries })
         }
         Task::Bench => bench::run(),
         Task::Gdb { filter } => gdb::run(&filter),

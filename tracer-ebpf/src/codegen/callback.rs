@@ -5,7 +5,7 @@
 
 use super::{CodegenError, Shared};
 use crate::asm::{Assembler, Code};
-use crate::isa::{AluOp, Helper, Insn, JumpOp, Reg, Size, Src};
+use crate::isa::{AluOp, AtomicOp, Helper, Imm64, Insn, JumpOp, Reg, Size, Src};
 use alloc::format;
 
 /// Deletes every element.
@@ -38,6 +38,26 @@ pub(super) fn oldest(shared: &mut Shared<'_>, inserted: u32, key_size: u32) -> R
     done(&mut asm);
     let code = finish(asm)?;
     Ok(shared.function(format!("oldest_{inserted}_{key_size}"), || code))
+}
+
+/// Tries to take a lock, given a number of the try: ends the loop with the lock taken before try `tries`, or without.
+pub(super) fn take(shared: &mut Shared<'_>, lock: u32, tries: u32) -> Result<u32, CodegenError> {
+    let mut asm = Assembler::new();
+    let end = asm.label();
+    let number = |dst, value| Insn::Alu { op: AluOp::Mov, wide: true, dst, src: Src::Imm(value) };
+    // The helper tells the number of rounds: all of them must not mean that the last one succeeded.
+    asm.push(number(Reg::R0, 0));
+    asm.jump_if(JumpOp::Ge, true, Reg::R1, tries as i32 - 1, end);
+    asm.push(Insn::LoadImm64 { dst: Reg::R2, value: Imm64::MapValue { fd: 0, offset: lock } });
+    asm.push(number(Reg::R1, 1));
+    let (op, base) = (AtomicOp::Xchg, Reg::R2);
+    asm.push(Insn::Atomic { op, fetch: true, wide: true, base, off: 0, src: Reg::R1 });
+    asm.jump_if(JumpOp::Ne, true, Reg::R1, 0, end);
+    asm.push(number(Reg::R0, 1));
+    asm.bind(end);
+    asm.push(Insn::Exit);
+    let code = finish(asm)?;
+    Ok(shared.function(format!("take_{lock}"), || code))
 }
 
 fn done(asm: &mut Assembler) {

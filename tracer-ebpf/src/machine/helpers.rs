@@ -144,12 +144,12 @@ pub(super) fn call(
             return Ok(None);
         }
         Helper::ForEachMapElem => m.for_each(thread, a, b, c)?,
+        Helper::Loop => m.rounds(thread, a, b, c)?,
         Helper::GetStackid => 7,
         Helper::TracePrintk
         | Helper::GetStack
         | Helper::RingbufQuery
         | Helper::Snprintf
-        | Helper::Loop
         | Helper::Strncmp
         | Helper::Other(_) => return Err(format!("helper {} is not emulated", helper.id())),
     }))
@@ -205,6 +205,27 @@ impl Machine {
             }
         }
         Ok(count)
+    }
+
+    fn rounds(&mut self, thread: &Thread, rounds: u64, function: u64, context: u64) -> Result<u64> {
+        for round in 0..rounds {
+            let mut callee = self.start(thread.program, &Context::Words(Vec::new()));
+            let stack = callee.regs[10].map_or(0, |end| end - super::STACK);
+            callee.pc = function as usize;
+            callee.regs[1..3].copy_from_slice(&[Some(round), Some(context)]);
+            let result = loop {
+                if let Some(result) = self.step(&mut callee).map_err(|fault| format!("{fault}"))? {
+                    break result;
+                }
+            };
+            self.memory.remove(stack);
+            match result {
+                0 => {}
+                1 => return Ok(round + 1),
+                other => return Err(format!("a callback returned {other}")),
+            }
+        }
+        Ok(rounds)
     }
 
     fn probe_read(&mut self, space: Space, to: u64, length: u64, from: u64) -> Result<u64> {

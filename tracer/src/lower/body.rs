@@ -52,6 +52,13 @@ pub(super) struct Body<'l, 'p> {
 }
 
 impl<'l, 'p> Body<'l, 'p> {
+    /// The globals that must not change under the function.
+    pub(super) fn locks(&mut self, globals: Vec<crate::sema::program::GlobalId>) {
+        for global in globals {
+            self.f.lock(crate::lower::expr::global_id(global));
+        }
+    }
+
     pub(super) fn new(
         lower: &'l mut Lower<'p>,
         name: &str,

@@ -12,11 +12,12 @@
 use std::collections::BTreeMap;
 
 use tracer_common::intrinsic::{Domains, Effect};
-use tracer_common::ir::{Arg, ContextKind, Dest, Domain, LongOp, StrOp, Ty as IrTy};
+use tracer_common::ir::{Arg, BinOp, ContextKind, Dest, Domain, Inst, LongOp, StrOp, Ty as IrTy};
 
 use crate::diagnostics::{Code, Diagnostic};
 use crate::lower::Abilities;
 use crate::lower::body::Body;
+use crate::lower::usage::Touches;
 use crate::lower::walk;
 use crate::sema::program::{
     Expr, ExprKind, FunctionId, LocalId, Place, Program, Stmt, StmtKind, TargetValue, Ty,
@@ -314,6 +315,17 @@ impl<'p> Body<'_, 'p> {
             },
             // Longs are computed at the hit whenever they can be: one value is cheaper to send than its parts.
             _ if expr.ty == Ty::Long && evaluable(program, abilities, expr) => self.capture(expr, captures),
+            ExprKind::Binary { op: op @ (BinOp::Div | BinOp::Rem), left, right, op_span } if !matches!(right.kind, ExprKind::Number(n) if n != 0) =>
+            {
+                // The error belongs to the hit, though the result comes late.
+                self.frontier(left, captures);
+                self.capture(right, captures);
+                if let Some((_, Captured::Value(Arg::Long(divisor), _))) = captures.last() {
+                    let (op, right) = (*op, *divisor);
+                    self.at(*op_span);
+                    self.make(|dest| Inst::Bin { op, dest, left: LongOp::Imm(1), right });
+                }
+            }
             ExprKind::Concat(..)
             | ExprKind::Match { .. }
             | ExprKind::Print { .. }
@@ -523,6 +535,12 @@ impl<'p> Body<'_, 'p> {
         body.leaves = captures.leaves.iter().map(|(leaf, shape)| (*leaf, arrived(shape, &params))).collect();
         for (local, n) in &captures.locals {
             body.locals[local.0 as usize] = Some(params[*n]);
+        }
+        // What an expression wants of globals was captured at the hit; a statement reads and writes them itself.
+        if let Moved::Stmt(stmt) = moved {
+            let touches = Touches::of(body.lower.program, std::slice::from_ref(stmt));
+            let locks = touches.locks(&body.lower.usage);
+            body.locks(locks);
         }
         match moved {
             Moved::Expr(expr) => body.effect(expr),

@@ -184,6 +184,11 @@ impl<'p> Lower<'p> {
             ContextKind::None,
             Owner::Probe(number),
         );
+        // Before the probes are armed and after they were stopped, nobody else is there.
+        if matches!(when, When::Timer { .. }) {
+            let locks = Touches::of(body.lower.program, &probe.body).locks(&body.lower.usage);
+            body.locks(locks);
+        }
         body.find_unread(&probe.body);
         body.stmts(&probe.body);
         let function = body.finish();
@@ -208,9 +213,7 @@ impl<'p> Lower<'p> {
             context_of(kind),
             Owner::Probe(number),
         );
-        for global in locks {
-            body.f.lock(expr::global_id(global));
-        }
+        body.locks(locks);
         body.find_unread(&probe.body);
         body.load_saved(probe, saved.as_ref());
         body.stmts(&probe.body);

@@ -1,17 +1,22 @@
 //! What handlers do with globals: which kernel code touches, whose order shows, which need a lock.
 //!
 //! A global is *shared* when kernel code can touch it; all others live in the evaluator alone. Its order is seen
-//! when some `foreach` visits it unsorted. A kernel handler needs a lock on a global that it both reads and
+//! when some `foreach` visits it unsorted, or when it wraps. A kernel handler needs a lock on a global that it both reads and
 //! overwrites (`Set`): two hits at once would lose one of the updates. Such a global is *guarded*: whoever writes it
 //! takes its lock, else an update between another handler's read and write would be lost. Elsewhere a single `++`,
 //! `+=`, `<<<` or `delete` is atomic by itself and takes none; but an update of `@variance` is not, so statistics that
-//! keep it are guarded.
+//! keep it are guarded, and neither is the assignment of a string, whose readers take the lock too.
+//!
+//! What runs in the user domain beside kernel handlers (timers, and statements that moved there) takes the same locks.
+//! It guards more: what it reads and then overwrites, deletes or clears while kernel handlers write it
+//! (`print(n); n = 0`), and arrays whose elements it updates, for which it has no atomic instruction.
 
 use std::collections::BTreeSet;
 
 use crate::lower::walk;
 use crate::sema::program::{
-    Element, Expr, ExprKind, Global, GlobalId, GlobalTy, Iterated, Place, Program, Stmt, StmtKind,
+    Element, Expr, ExprKind, Global, GlobalId, GlobalTy, Iterated, Place, Program, Stmt, StmtKind, Trigger,
+    Ty,
 };
 use tracer_common::ir::BinOp;
 use tracer_common::stat::StatOp;
@@ -20,10 +25,12 @@ use tracer_common::stat::StatOp;
 pub(super) struct Usage {
     /// Touched by kernel code.
     pub(super) shared: Vec<bool>,
-    /// Visited unsorted.
+    /// Visited unsorted, or dropping what is oldest.
     pub(super) ordered: Vec<bool>,
     /// Written by handlers one at a time only.
     guarded: BTreeSet<u32>,
+    /// Read by handlers one at a time too: a value has many words.
+    wide: BTreeSet<u32>,
 }
 
 /// How one body, with everything it calls, touches globals.
@@ -31,6 +38,9 @@ pub(super) struct Usage {
 pub(super) struct Touches {
     read: BTreeSet<u32>,
     overwritten: BTreeSet<u32>,
+    removed: BTreeSet<u32>,
+    /// Elements of arrays, by `++`, `+=` and so on.
+    updated: BTreeSet<u32>,
     written: BTreeSet<u32>,
     any: BTreeSet<u32>,
     functions: BTreeSet<u32>,
@@ -45,8 +55,17 @@ impl Usage {
         let count = program.globals.len();
         let varies = |global: &Global| matches!(global.ty, GlobalTy::Stats(f) if f.variance.is_some());
         let guarded = (0u32..).zip(&program.globals).filter(|(_, global)| varies(global)).map(|(n, _)| n);
-        let mut usage =
-            Usage { shared: vec![false; count], ordered: vec![false; count], guarded: guarded.collect() };
+        // The oldest insertion is what such an array drops.
+        let wraps = program.globals.iter().map(|global| global.wrap);
+        let mut usage = Usage {
+            shared: vec![false; count],
+            ordered: wraps.collect(),
+            guarded: guarded.collect(),
+            wide: BTreeSet::new(),
+        };
+        // What handlers write in the kernel, and what they do beside it in the user domain.
+        let mut kernel = BTreeSet::new();
+        let mut beside = Vec::new();
         for probe in &program.probes {
             if !probe.trigger.is_user() {
                 let mut touches = Touches::of(program, &probe.body);
@@ -58,8 +77,17 @@ impl Usage {
                     usage.shared[*global as usize] = true;
                 }
                 usage.guarded.extend(touches.read.intersection(&touches.overwritten));
+                kernel.extend(touches.written);
+                walk::stmts(&probe.body, &mut |stmt| {
+                    if matches!(stmt.kind, StmtKind::Foreach(_)) {
+                        beside.push(Touches::of(program, std::slice::from_ref(stmt)));
+                    }
+                });
+            } else if matches!(probe.trigger, Trigger::Timer { .. }) {
+                beside.push(Touches::of(program, &probe.body));
             }
         }
+        usage.guard_beside(program, &kernel, &beside);
         let bodies = program.probes.iter().map(|p| &p.body).chain(program.functions.iter().map(|f| &f.body));
         for body in bodies {
             walk::stmts(body, &mut |stmt| {
@@ -72,6 +100,25 @@ impl Usage {
         }
         usage
     }
+
+    /// Guards what handlers of the user domain would spoil, or see half written.
+    fn guard_beside(&mut self, program: &Program, kernel: &BTreeSet<u32>, beside: &[Touches]) {
+        // Elements of arrays are replaced as a whole.
+        let is_text = |n: &u32| {
+            let global = &program.globals[*n as usize];
+            global.keys.is_empty() && matches!(global.ty, GlobalTy::Value(Ty::Str))
+        };
+        let mut wide: BTreeSet<u32> = kernel.iter().copied().filter(is_text).collect();
+        for touches in beside {
+            let replaced: BTreeSet<u32> = touches.overwritten.union(&touches.removed).copied().collect();
+            let spoilt = touches.read.intersection(&replaced).chain(&touches.updated);
+            self.guarded.extend(spoilt.filter(|n| kernel.contains(n)).copied());
+            let shared = |n: &u32| self.shared[*n as usize] && is_text(n);
+            wide.extend(touches.written.iter().copied().filter(shared));
+        }
+        self.guarded.extend(&wide);
+        self.wide = wide;
+    }
 }
 
 impl Touches {
@@ -83,9 +130,11 @@ impl Touches {
         touches
     }
 
-    /// Globals whose updates would be lost without a lock.
+    /// Globals whose updates would be lost, or whose values would be torn, without a lock.
     pub(super) fn locks(&self, usage: &Usage) -> Vec<GlobalId> {
-        self.written.intersection(&usage.guarded).map(|g| GlobalId(*g)).collect()
+        let written = self.written.intersection(&usage.guarded);
+        let found: BTreeSet<u32> = written.chain(self.read.intersection(&usage.wide)).copied().collect();
+        found.into_iter().map(GlobalId).collect()
     }
 
     fn writes(&mut self, global: GlobalId) {
@@ -98,10 +147,19 @@ impl Touches {
         self.overwritten.insert(global.0);
     }
 
+    fn updates(&mut self, element: &Element) {
+        if !element.keys.is_empty() {
+            self.updated.insert(element.global.0);
+        }
+    }
+
     fn body(&mut self, body: &[Stmt]) {
         walk::stmts(body, &mut |stmt| {
             match &stmt.kind {
-                StmtKind::Clear(global) | StmtKind::Delete { global, .. } => self.writes(*global),
+                StmtKind::Clear(global) | StmtKind::Delete { global, .. } => {
+                    self.writes(*global);
+                    self.removed.insert(global.0);
+                }
                 StmtKind::Foreach(foreach) => match &foreach.over {
                     Iterated::Array { global, .. } => self.reads(*global),
                     Iterated::Hist { place, .. } => self.reads(place.global),
@@ -128,6 +186,7 @@ impl Touches {
             ExprKind::Assign { place: Place::Global(element), .. } => self.overwrites(element.global),
             ExprKind::Modify { place: Place::Global(element), op, .. } => {
                 self.writes(element.global);
+                self.updates(element);
                 if !is_atomic(*op) {
                     self.reads(element.global);
                     self.overwrites(element.global);
@@ -137,7 +196,10 @@ impl Touches {
                 self.reads(element.global);
                 self.overwrites(element.global);
             }
-            ExprKind::Crement { place: Place::Global(element), .. } => self.writes(element.global),
+            ExprKind::Crement { place: Place::Global(element), .. } => {
+                self.writes(element.global);
+                self.updates(element);
+            }
             ExprKind::Call { function, .. } if self.functions.insert(function.0) => {
                 self.functions_seen.push(function.0);
             }

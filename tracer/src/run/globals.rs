@@ -83,6 +83,13 @@ pub trait Globals {
     fn cell(&mut self, global: GlobalId, keys: &[Value]) -> Result<Option<Cell>, GlobalError>;
     /// All elements of an array, in order.
     fn rows(&mut self, global: GlobalId) -> Result<Vec<Row>, GlobalError>;
+    /// Takes the locks of globals, in ascending order, so that no kernel handler that takes one of them runs until
+    /// [`Globals::unlock`]; false when one was not to be had in time, and then none is held.
+    fn lock(&mut self, _globals: &[GlobalId]) -> bool {
+        true
+    }
+    /// Gives the locks back.
+    fn unlock(&mut self, _globals: &[GlobalId]) {}
     /// Leaves an array in this order; elements that are not named, or inserted later, come after those that are.
     fn reorder(&mut self, global: GlobalId, keys: Vec<Vec<Value>>) -> Result<(), GlobalError>;
 }
@@ -137,6 +144,12 @@ impl MemoryGlobals {
             }
         }
         globals
+    }
+
+    /// Puts a whole statistic in place, as it was read elsewhere.
+    pub fn put_cell(&mut self, global: GlobalId, keys: &[Value], cell: Cell) -> Result<(), GlobalError> {
+        *self.table(global).entry(keys, Item::Cell(Cell::default()))? = Item::Cell(cell);
+        Ok(())
     }
 
     fn table(&mut self, global: GlobalId) -> &mut Table {

@@ -17,7 +17,7 @@ use tracer_common::manifest::{AttachPoint, Manifest, Program as Code, ProgramKin
 use tracer_common::record;
 use tracer_ebpf::asm::Reference;
 use tracer_ebpf::codegen::diagnostic::LOGS;
-use tracer_ebpf::codegen::{SCRATCH_POOL, SITES};
+use tracer_ebpf::codegen::{LOCKS, SCRATCH_POOL, SITES};
 use tracer_ebpf::compile::Object;
 use tracer_ebpf::object::{Image, RODATA};
 use tracer_ebpf::target::Target;
@@ -44,6 +44,7 @@ pub struct Kernel {
     programs: Vec<Vec<Program>>,
     /// Each with the number of its program.
     links: Vec<(usize, Link)>,
+    locks: Option<OwnedFd>,
     /// Maps that programs use and nobody else looks at.
     _others: Vec<BpfMap>,
 }
@@ -86,6 +87,8 @@ impl Kernel {
             .map_or(0, |d| d.as_nanos() as i64);
         ledger.store(ledger::REALTIME_OFFSET as usize, (realtime - clock::monotonic_ns()) as u64);
         let records = find(record::MAP)?.duplicate().map_err(|error| RunError::map(record::MAP, error))?;
+        let locks = index(LOCKS).map(|n| maps[n].duplicate()).transpose();
+        let locks = locks.map_err(|error| RunError::map(LOCKS, error))?;
         let btf = load_types(object)?;
         let mut programs = Vec::with_capacity(artifact.manifest.programs.len());
         for (n, program) in artifact.manifest.programs.iter().enumerate() {
@@ -104,9 +107,16 @@ impl Kernel {
                 others.push(map);
             }
         }
-        let kernel =
-            Kernel { ledger, records: Some(records), logs, programs, links: Vec::new(), _others: others };
+        let records = Some(records);
+        let kernel = Kernel { ledger, records, logs, programs, links: Vec::new(), locks, _others: others };
         Ok((kernel, layout, globals))
+    }
+
+    /// The map of locks, on kernels where they are entries of one.
+    pub fn locks(&self) -> Result<Option<BpfMap>, RunError> {
+        let Some(fd) = &self.locks else { return Ok(None) };
+        let map = fd.try_clone().and_then(BpfMap::from_fd);
+        map.map(Some).map_err(|error| RunError::map(LOCKS, error))
     }
 
     /// Sets what `target()` says in the kernel.
@@ -152,11 +162,17 @@ impl Kernel {
         }
     }
 
-    /// The ring of records; once.
-    pub fn ring(&mut self) -> Result<Ring, RunError> {
+    /// The ring of records, for whoever does not wait for it; once.
+    pub fn quiet_ring(&mut self) -> Result<QuietRing, RunError> {
         let fd = self.records.take().ok_or(RunError::Bug("the ring was taken already"))?;
         let map = MapData::from_fd(fd).map_err(|error| RunError::Aya(error.to_string()))?;
         let ring = RingBuf::try_from(Map::RingBuf(map)).map_err(|error| RunError::Aya(error.to_string()))?;
+        Ok(QuietRing(ring))
+    }
+
+    /// The ring of records; once.
+    pub fn ring(&mut self) -> Result<Ring, RunError> {
+        let QuietRing(ring) = self.quiet_ring()?;
         #[expect(
             deprecated,
             reason = "its successor asks for a promise that types make here: the ring owns its descriptor for as long as it lives"
@@ -190,9 +206,28 @@ impl Kernel {
         self.programs.get(program).into_iter().flatten().map(recursion).sum::<u64>() + of_links.sum::<u64>()
     }
 
+    /// Runs a raw tracepoint's program once, as a hit of its first site would.
+    pub fn hit(&self, program: usize, words: &[u64]) -> Result<(), RunError> {
+        let loaded = self.programs.get(program).and_then(|copies| copies.first());
+        let loaded = loaded.ok_or(RunError::Bug("a program that was never loaded is run"))?;
+        loaded.test_run(words).map_err(|error| RunError::attach("a program to nothing", error))
+    }
+
     /// A counter of a program.
     pub fn counter(&self, program: u32, cell: Cell) -> u64 {
         self.ledger.load(ledger::offset(program, cell) as usize)
+    }
+}
+
+/// The ring of records, looked at when something may be there.
+pub struct QuietRing(RingBuf<MapData>);
+
+impl QuietRing {
+    /// Takes all records, in order.
+    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) {
+        while let Some(item) = self.0.next() {
+            each(&item);
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tracer_common::ir::{GlobalId, GlobalTy, Module, Ty, UpdateOp};
 use tracer_common::layout::{GlobalLayout, Home, Layout, align8};
@@ -19,6 +20,11 @@ use crate::run::value::Value;
 use crate::sys::bpf_map::{BpfMap, Update};
 use crate::sys::clock;
 use crate::sys::map_view::MapView;
+
+/// Tries of a lock in a row, and then with a sleep after each: a tenth of a second in all.
+const SPINS: u32 = 1000;
+const SLEEPS: u32 = 1000;
+const SLEEP: Duration = Duration::from_micros(100);
 
 /// Globals, wherever they are.
 pub struct MapGlobals<'m> {
@@ -31,6 +37,10 @@ pub struct MapGlobals<'m> {
     memory: MemoryGlobals,
     /// What user-domain handlers added to shared statistics.
     added: BTreeMap<(u32, Vec<Value>), Cell>,
+    /// On kernels where locks are entries of a map, this map.
+    locks: Option<BpfMap>,
+    /// Locks that are held now.
+    held: BTreeSet<u32>,
     /// How sorted `foreach`es left arrays: for each element its number in that order, and the time of its insertion.
     /// The kernel side writes elements all the time, so this cannot be written to the maps; an element that was
     /// deleted and inserted again has another time, and is the newest as it should be.
@@ -39,7 +49,12 @@ pub struct MapGlobals<'m> {
 
 impl<'m> MapGlobals<'m> {
     /// Takes the layout's maps, in its order, and writes initial values.
-    pub fn new(module: &'m Module, layout: Layout, maps: Vec<BpfMap>) -> io::Result<MapGlobals<'m>> {
+    pub fn new(
+        module: &'m Module,
+        layout: Layout,
+        maps: Vec<BpfMap>,
+        locks: Option<BpfMap>,
+    ) -> io::Result<MapGlobals<'m>> {
         let scalars = match layout.maps.first() {
             Some(map) if map.name == tracer_common::layout::SCALARS => Some(MapView::new(&maps[0])?),
             _ => None,
@@ -51,6 +66,8 @@ impl<'m> MapGlobals<'m> {
             scalars,
             memory: MemoryGlobals::new(module),
             added: BTreeMap::new(),
+            locks,
+            held: BTreeSet::new(),
             sorted: BTreeMap::new(),
         };
         for (n, global) in module.globals.iter().enumerate() {
@@ -185,6 +202,64 @@ impl<'m> MapGlobals<'m> {
         Ok(rows)
     }
 
+    /// One try; an error counts as a lock that is taken.
+    fn try_lock(&self, global: GlobalId) -> bool {
+        if let Some(map) = &self.locks {
+            return map.update(&global.0.to_le_bytes(), &[0; 4], Update::Insert).is_ok();
+        }
+        match (&self.scalars, self.place(global).lock) {
+            (Some(view), Some(word)) => view.word(word as usize).swap(1, Ordering::Acquire) == 0,
+            // Nobody else knows of such a lock.
+            _ => true,
+        }
+    }
+
+    fn release(&self, global: GlobalId) {
+        if let Some(map) = &self.locks {
+            // Nobody but its holder removes it.
+            let _ = map.delete(&global.0.to_le_bytes());
+        } else if let (Some(view), Some(word)) = (&self.scalars, self.place(global).lock) {
+            view.word(word as usize).store(0, Ordering::Release);
+        }
+    }
+
+    /// `update` of a global in a map.
+    fn update_shared(
+        &mut self,
+        op: UpdateOp,
+        global: GlobalId,
+        keys: &[Value],
+        value: i64,
+    ) -> Result<i64, GlobalError> {
+        if let Some((view, offset)) = self.scalar(global) {
+            let word = view.word(offset);
+            let before = match op {
+                UpdateOp::Add => word.fetch_add(value as u64, Ordering::Relaxed),
+                UpdateOp::And => word.fetch_and(value as u64, Ordering::Relaxed),
+                UpdateOp::Or => word.fetch_or(value as u64, Ordering::Relaxed),
+                UpdateOp::Xor => word.fetch_xor(value as u64, Ordering::Relaxed),
+            };
+            return Ok(before as i64);
+        }
+        // The kernel has no atomic update of an element from outside; user-domain handlers run one at a time.
+        let before = self.get(global, keys)?.map_or(0, |value| value.long());
+        self.set(global, keys, Value::Long(apply(op, before, value)))?;
+        Ok(before)
+    }
+
+    /// Waits for a lock, but not for long: its holder may have been preempted.
+    fn wait_for(&self, global: GlobalId) -> bool {
+        for round in 0..SPINS + SLEEPS {
+            if self.try_lock(global) {
+                return true;
+            }
+            if round >= SPINS {
+                std::thread::sleep(SLEEP);
+            }
+        }
+        false
+    }
+
     fn scalar_key() -> [u8; 4] {
         [0; 4]
     }
@@ -195,7 +270,8 @@ fn word(bytes: &[u8], offset: u32) -> i64 {
     bytes.get(at..at + 8).and_then(|w| w.try_into().ok()).map_or(0, i64::from_le_bytes)
 }
 
-fn cell(bytes: &[u8], place: &GlobalLayout, fields: &StatFields) -> Cell {
+/// What one CPU's bytes of a statistic say.
+pub fn cell(bytes: &[u8], place: &GlobalLayout, fields: &StatFields) -> Cell {
     let Some(layout) = &place.cell else { return Cell::default() };
     let get = |offset: Option<u32>| offset.map_or(0, |offset| word(bytes, offset));
     let buckets: Vec<i64> = match (layout.buckets, fields.hist) {
@@ -308,20 +384,13 @@ impl Globals for MapGlobals<'_> {
         if !self.is_shared(global) {
             return self.memory.update(op, global, keys, value);
         }
-        if let Some((view, offset)) = self.scalar(global) {
-            let word = view.word(offset);
-            let before = match op {
-                UpdateOp::Add => word.fetch_add(value as u64, Ordering::Relaxed),
-                UpdateOp::And => word.fetch_and(value as u64, Ordering::Relaxed),
-                UpdateOp::Or => word.fetch_or(value as u64, Ordering::Relaxed),
-                UpdateOp::Xor => word.fetch_xor(value as u64, Ordering::Relaxed),
-            };
-            return Ok(before as i64);
+        // Where kernel code has no atomic instruction for it either, it takes the lock for each update.
+        let alone = self.locks.is_some() && !self.held.contains(&global.0) && self.wait_for(global);
+        let before = self.update_shared(op, global, keys, value);
+        if alone {
+            self.release(global);
         }
-        // The kernel has no atomic update of an element from outside; user-domain handlers run one at a time.
-        let before = self.get(global, keys)?.map_or(0, |value| value.long());
-        self.set(global, keys, Value::Long(apply(op, before, value)))?;
-        Ok(before)
+        before
     }
 
     fn contains(&mut self, global: GlobalId, keys: &[Value]) -> Result<bool, GlobalError> {
@@ -404,6 +473,25 @@ impl Globals for MapGlobals<'_> {
             });
         }
         Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
+
+    fn lock(&mut self, globals: &[GlobalId]) -> bool {
+        for (n, global) in globals.iter().enumerate() {
+            if !self.wait_for(*global) {
+                self.unlock(&globals[..n]);
+                return false;
+            }
+            self.held.insert(global.0);
+        }
+        true
+    }
+
+    fn unlock(&mut self, globals: &[GlobalId]) {
+        for global in globals.iter().rev() {
+            if self.held.remove(&global.0) {
+                self.release(*global);
+            }
+        }
     }
 
     fn reorder(&mut self, global: GlobalId, keys: Vec<Vec<Value>>) -> Result<(), GlobalError> {

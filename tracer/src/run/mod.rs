@@ -3,7 +3,7 @@
 //! Rooms, in reading order: `session` (handlers, errors, the end), `event_loop` (waiting), `kernel` (maps, programs,
 //! links, the ring), `attach` (the ladder), `records`, `ledger`, `logs` (what programs tell about
 //! themselves), `value`, `globals` and `maps` (where globals live),
-//! `host`, `eval/` (user-domain IR), `output/` (all script output).
+//! `host`, `eval/` (user-domain IR), `output/` (all script output), `trial` (hits made by hand, for tests).
 //!
 //! **Not here:** compiling anything.
 
@@ -19,6 +19,7 @@ pub mod maps;
 pub mod output;
 pub mod records;
 pub mod session;
+pub mod trial;
 pub mod value;
 
 use std::fmt;
@@ -164,8 +165,9 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
                 None => options.pid,
             };
             loaded.attach(&artifact.manifest, target, limit)?;
+            let locks = loaded.locks()?;
             kernel = Some(loaded);
-            mapped = MapGlobals::new(&artifact.module, layout, maps)
+            mapped = MapGlobals::new(&artifact.module, layout, maps, locks)
                 .map_err(|error| RunError::map("of the globals", error))?;
             &mut mapped
         }

@@ -29,6 +29,8 @@ pub struct Session<'a> {
     pub errors: u64,
     /// Hits that the kernel side skipped so far.
     pub skipped: u64,
+    /// Handlers of the user domain that did not get their locks.
+    skipped_here: u64,
     /// Records that made no sense: a bug of ours, said once.
     malformed: u64,
 }
@@ -44,7 +46,7 @@ enum Moment {
 impl<'a> Session<'a> {
     /// A session that has not begun.
     pub fn new(artifact: &'a Artifact, globals: &'a mut dyn Globals, host: RealHost) -> Session<'a> {
-        Session { artifact, globals, host, errors: 0, skipped: 0, malformed: 0 }
+        Session { artifact, globals, host, errors: 0, skipped: 0, skipped_here: 0, malformed: 0 }
     }
 
     /// Whether the session must end: `exit()`, or more errors than MAXERRORS.
@@ -58,7 +60,7 @@ impl<'a> Session<'a> {
     }
 
     fn skipped_too_many(&self) -> bool {
-        self.skipped > u64::from(self.artifact.module.limits.skipped)
+        self.skipped + self.skipped_here > u64::from(self.artifact.module.limits.skipped)
     }
 
     /// Runs the begin handlers.
@@ -85,9 +87,9 @@ impl<'a> Session<'a> {
             let line = "ERROR: Skipped too many probes, check MAXSKIPPED";
             self.host.sink().message(line.as_bytes());
         }
-        if self.errors > 0 || self.skipped > 0 {
-            let line =
-                format!("WARNING: Number of errors: {}, skipped probes: {}", self.errors, self.skipped);
+        let skipped = self.skipped + self.skipped_here;
+        if self.errors > 0 || skipped > 0 {
+            let line = format!("WARNING: Number of errors: {}, skipped probes: {skipped}", self.errors);
             self.host.sink().message(line.as_bytes());
         }
         self.host.sink().flush();
@@ -123,9 +125,15 @@ impl<'a> Session<'a> {
     /// Runs one handler or continuation at a site.
     pub fn handler(&mut self, function: FuncId, args: &[Value], site: u32) {
         let artifact = self.artifact;
+        let locks = &artifact.module.functions[function.index()].locks;
+        if !self.globals.lock(locks) {
+            self.skipped_here += 1;
+            return;
+        }
         let result =
             Evaluator::new(&artifact.module, &artifact.manifest.sites, self.globals, &mut self.host, site)
                 .run(function, args);
+        self.globals.unlock(locks);
         if let Err(error) = result {
             self.report(&error, site);
         }

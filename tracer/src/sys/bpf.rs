@@ -245,6 +245,13 @@ impl Program {
             verified_insns: u32_at(&info, 216),
         })
     }
+
+    /// Runs the program once, on this CPU, with these words as its context: [`ProgType::RawTracepoint`] only (5.10).
+    pub fn test_run(&self, words: &[u64]) -> io::Result<()> {
+        let mut attr = Attr::new().fd(0, self.as_fd()).u32(40, size_of_val(words) as u32).input(48, words);
+        call(Syscall::Bpf { cmd: cmd::BPF_PROG_TEST_RUN, attr: &mut attr })?;
+        Ok(())
+    }
 }
 
 /// `BPF_OBJ_GET_INFO_BY_FD`; what the kernel does not fill stays 0.

@@ -57,6 +57,7 @@ pub fn target(ring_size: u32, kprobes: bool, function: Option<u32>) -> io::Resul
     features.may_goto =
         features.isa_v4 && loads(ProgType::Kprobe, &[Insn::MayGoto { off: 0 }, zero, Insn::Exit]);
     features.for_each_map_elem = features.attach_cookie || knows(Helper::ForEachMapElem);
+    features.bpf_loop = features.isa_v4 || (features.attach_cookie && knows(Helper::Loop));
     features.lookup_percpu_elem = features.isa_v4 || knows(Helper::MapLookupPercpuElem);
     features.uprobe_multi = features.isa_v4 && has_uprobe_multi();
     if kprobes {

@@ -12,6 +12,7 @@ pub(super) mod cmd {
     pub(in crate::sys) const BPF_MAP_DELETE_ELEM: u32 = 3;
     pub(in crate::sys) const BPF_MAP_GET_NEXT_KEY: u32 = 4;
     pub(in crate::sys) const BPF_PROG_LOAD: u32 = 5;
+    pub(in crate::sys) const BPF_PROG_TEST_RUN: u32 = 10;
     pub(in crate::sys) const BPF_OBJ_GET_INFO_BY_FD: u32 = 15;
     pub(in crate::sys) const BPF_RAW_TRACEPOINT_OPEN: u32 = 17;
     pub(in crate::sys) const BPF_BTF_LOAD: u32 = 18;

@@ -4,6 +4,7 @@
 //! another never shares memory with it; where the kernel has no fetching atomics, a stack map is the pool.
 //! Counters depend on no claim: hits = run + skipped.
 
+use super::super::callback;
 use super::super::liveness::Liveness;
 use super::super::vcode::{Base, Constant, MACHINE, VInsn, VReg, VSrc};
 use super::super::{LOCKS, SCRATCH, SCRATCH_POOL};
@@ -36,7 +37,7 @@ impl Selector<'_, '_> {
             self.claim(plain_exit)?;
         }
         if !locks.is_empty() {
-            self.lock(&locks);
+            self.lock(&locks)?;
         }
         if self.function.blocks.iter().flat_map(|b| &b.insts).any(|(i, _)| matches!(i, Inst::Tick { .. })) {
             let ticks = self.reg();
@@ -189,18 +190,35 @@ impl Selector<'_, '_> {
         locks
     }
 
-    fn lock(&mut self, locks: &[GlobalId]) {
+    fn lock(&mut self, locks: &[GlobalId]) -> Result {
         for (n, global) in locks.iter().enumerate() {
+            let (again, retry) = (self.block(false), self.block(true));
+            let (taken, failed) = (self.block(false), self.block(true));
             let left = self.reg();
-            let (again, taken, failed) = (self.block(false), self.block(false), self.block(true));
-            self.constant(left, i64::from(self.tries()));
+            let loops = self.shared.target.features.bpf_loop;
+            if !loops {
+                self.constant(left, i64::from(self.tries()));
+            }
             self.jump(again);
             self.at(again);
             let refused = self.try_lock(*global);
-            self.jump_if(JumpOp::Eq, refused, 0, taken);
-            self.alu(AluOp::Sub, left, 1);
-            self.jump_if(JumpOp::Ne, left, 0, again);
-            self.jump(failed);
+            // What follows the lock is verified before the next try, and only once: a verifier that put it off would
+            // have to remember it for each try.
+            self.jump_if(JumpOp::Ne, refused, 0, retry);
+            self.jump(taken);
+            let address = if loops { Some(self.taker(*global)?) } else { None };
+            self.aside(retry, |s| {
+                if let Some(function) = address {
+                    let tries = s.patience();
+                    let arguments = [i64::from(tries).into(), function.into(), 0i64.into(), 0i64.into()];
+                    let rounds = s.call_for(Helper::Loop, &arguments);
+                    s.jump_if(JumpOp::Lt, rounds, tries as i32, taken);
+                } else {
+                    s.alu(AluOp::Sub, left, 1);
+                    s.jump_if(JumpOp::Ne, left, 0, again);
+                }
+                s.jump(failed);
+            });
             let held: Vec<_> = locks[..n].to_vec();
             self.aside(failed, |s| {
                 s.count(Cell::SkippedLock);
@@ -210,6 +228,20 @@ impl Selector<'_, '_> {
             });
             self.at(taken);
         }
+        Ok(())
+    }
+
+    /// The function that waits for a lock.
+    fn taker(&mut self, global: GlobalId) -> Result<Constant> {
+        let lock = self.lock_offset(global);
+        let tries = self.patience();
+        Ok(Constant::Function(callback::take(self.shared, lock, tries)?))
+    }
+
+    /// Tries of `bpf_loop`, which are short: together most of a millisecond. SystemTap waits up to ten times as long,
+    /// which holds up the traced program for longer than a lock is held without being preempted.
+    fn patience(&self) -> u32 {
+        self.shared.module.limits.trylock.saturating_mul(64).clamp(2, 1 << 22)
     }
 
     fn tries(&self) -> u32 {
@@ -236,10 +268,15 @@ impl Selector<'_, '_> {
         if !self.shared.target.features.atomics_fetch {
             return None;
         }
+        Some(Constant::MapValue(0, self.lock_offset(global)))
+    }
+
+    /// Where in the scalars the word of a global's lock is.
+    fn lock_offset(&self, global: GlobalId) -> u32 {
         let Some(lock) = self.shared.layout.globals[global.index()].lock else {
             panic!("this is a bug: a lock without a word (layout::Layout)")
         };
-        Some(Constant::MapValue(0, lock))
+        lock
     }
 
     fn lock_entry(&mut self, global: GlobalId) -> (super::Arg, super::Arg) {

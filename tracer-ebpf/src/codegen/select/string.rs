@@ -97,7 +97,10 @@ impl Selector<'_, '_> {
             text.truncate(capacity as usize - 1);
             return self.store_bytes(to, &text, align8(capacity));
         }
-        if !capacity.is_multiple_of(8) {
+        if let Base::Slot(_) = to.base {
+            // The frame is read by words, also behind a NUL.
+            self.store_bytes(to, b"", align8(capacity));
+        } else if !capacity.is_multiple_of(8) {
             self.store(Size::Dw, to.at(align8(capacity) - 8), 0);
         }
         let address = self.address(to);
