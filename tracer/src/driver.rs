@@ -276,6 +276,8 @@ impl Driver<'_> {
             AttachPoint::Kernel { btf, .. } => btf,
             _ => None,
         });
+        // A trampoline's program that is preempted keeps its CPU's other hits out; kprobes are never preempted.
+        let function = function.filter(|_| self.session.trampolines || !features::preempts());
         match features::target(self.session.buffer, kprobes, function) {
             Ok(found) => Ok(Some(Target { diagnostics: self.session.verbose > 0, ..found })),
             Err(error) => self.fail(&format!("cannot ask the kernel what it can do: {error}")),

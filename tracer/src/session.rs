@@ -97,6 +97,8 @@ pub struct Session {
     pub no_warnings: bool,
     /// `-W`: warnings are errors.
     pub strict_warnings: bool,
+    /// `--trampolines`: they are good enough, even where the kernel preempts programs.
+    pub trampolines: bool,
     /// `--strict`: a ledger that is not clean is an error.
     pub strict: bool,
     /// `-s`: bytes of the ring buffer.

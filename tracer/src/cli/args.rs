@@ -80,6 +80,10 @@ pub struct Typed {
     /// Exit with 1 when anything was lost, skipped or cut
     #[arg(long)]
     strict: bool,
+    /// Attach few kernel functions by trampoline even where the kernel preempts programs: cheaper, but hits are missed
+    /// while one is preempted (they are counted)
+    #[arg(long)]
+    trampolines: bool,
     /// Give target variables that cannot be resolved the value 0
     #[arg(long)]
     skip_badvars: bool,
@@ -192,6 +196,7 @@ impl Typed {
             verbose: self.verbose,
             no_warnings: self.no_warnings,
             strict_warnings: self.warnings_are_errors,
+            trampolines: self.trampolines,
             strict: self.strict,
             buffer: self.buffer.map_or(BUFFER, |megabytes| megabytes.next_power_of_two() << 20),
             timing: self.timing,

@@ -76,6 +76,19 @@ pub fn target(ring_size: u32, kprobes: bool, function: Option<u32>) -> io::Resul
     })
 }
 
+/// Whether the kernel preempts programs, as far as it says: while a trampoline's program is preempted, the kernel leaves
+/// out all hits of other tasks on that CPU (measured: 44 % in a storm of six threads with `preempt=full`).
+pub fn preempts() -> bool {
+    let version = std::fs::read_to_string("/proc/sys/kernel/version").unwrap_or_default();
+    let mode = std::fs::read_to_string("/sys/kernel/debug/sched/preempt").unwrap_or_default();
+    preempts_by(&version, &mode)
+}
+
+/// By the kernel's build, and by the mode that was chosen at boot where that can be: `none (voluntary) full`.
+fn preempts_by(version: &str, mode: &str) -> bool {
+    version.contains("PREEMPT") && !mode.contains("(none)") && !mode.contains("(voluntary)")
+}
+
 fn try_load(prog_type: ProgType, attach_type: AttachType, insns: &[Insn]) -> io::Result<Program> {
     try_load_at(None, prog_type, attach_type, insns)
 }
@@ -150,5 +163,20 @@ fn has_kprobe_multi() -> bool {
     match kprobe_multi(&program, &["no such function".into()], &[0], false) {
         Ok(_) => true,
         Err(error) => !matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preemption_by_build_and_by_mode() {
+        assert!(!preempts_by("#1 SMP Debian 5.10.1-1", ""));
+        assert!(preempts_by("#1 SMP PREEMPT Debian", ""));
+        assert!(preempts_by("#1 SMP PREEMPT_DYNAMIC Debian 6.12.1-1", ""), "nobody says otherwise");
+        assert!(preempts_by("#1 SMP PREEMPT_DYNAMIC Debian 6.12.1-1", "none voluntary (full) lazy\n"));
+        assert!(preempts_by("#1 SMP PREEMPT_DYNAMIC Debian 6.12.1-1", "none voluntary full (lazy)\n"));
+        assert!(!preempts_by("#1 SMP PREEMPT_DYNAMIC Debian 6.12.1-1", "none (voluntary) full\n"));
     }
 }
