@@ -16,5 +16,6 @@ pub mod ledger;
 pub mod limits;
 pub mod manifest;
 pub mod record;
+pub mod regex;
 pub mod stat;
 pub mod text;

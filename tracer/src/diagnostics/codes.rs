@@ -57,6 +57,8 @@ codes! {
     NotAssignable = "not-assignable";
     /// A number has digits that it cannot have, or is out of range.
     Number = "number";
+    /// A regular expression that is not one, or whose automaton would be too large.
+    Pattern = "pattern";
     /// No such probe point.
     ProbePoint = "probe-point";
     /// A script argument `$1` or `@1` was not given.

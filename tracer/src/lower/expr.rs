@@ -224,9 +224,13 @@ impl<'p> Body<'_, 'p> {
                 self.at(expr.span);
                 self.make(|dest| Inst::Bucket { dest, hist: *hist, element, index })
             }
-            ExprKind::Match { .. } => {
+            // The loop over the bytes of a long string is more than the verifiers of all kernels get through.
+            ExprKind::Match { .. } if self.is_kernel() => {
                 self.unsupported(expr.span, "regular expression matching");
                 LongOp::Imm(0)
+            }
+            ExprKind::Match { subject, pattern, negated } => {
+                self.search(expr, subject, pattern.as_bytes(), *negated)
             }
             ExprKind::Print { to_string: false, .. } | ExprKind::Hist { to_string: false, .. } => {
                 self.effect(expr);

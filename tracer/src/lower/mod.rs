@@ -20,6 +20,7 @@ mod entry;
 mod expr;
 mod late;
 mod place;
+mod regex;
 mod split;
 mod stmt;
 mod text;

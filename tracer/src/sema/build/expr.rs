@@ -2,6 +2,7 @@
 
 use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{BinOp, CmpOp, SiteFact};
+use tracer_common::regex::Dfa;
 
 use super::{Body, Builder, fold, word, zero};
 use crate::diagnostics::{Code, Diagnostic};
@@ -65,7 +66,8 @@ impl Builder<'_, '_> {
             ast::ExprKind::Binary { op, op_span, left, right } => {
                 self.binary(*op, *op_span, left, right, span)
             }
-            ast::ExprKind::Regex { negated, left, pattern, .. } => {
+            ast::ExprKind::Regex { negated, left, pattern, pattern_span } => {
+                self.check_pattern(pattern, *pattern_span);
                 let subject = Box::new(self.typed(left, Ty::Str));
                 long(ExprKind::Match { subject, pattern: pattern.clone(), negated: *negated })
             }
@@ -122,6 +124,23 @@ impl Builder<'_, '_> {
                 zero(span)
             }
         }
+    }
+
+    /// Says what is wrong with a pattern, at the character where that can be told.
+    fn check_pattern(&mut self, pattern: &ast::Text, span: Span) {
+        let Err(mistake) = Dfa::new(pattern.as_bytes()) else { return };
+        let verbatim = (span.end - span.start) as usize == pattern.as_bytes().len() + 2;
+        let place = if verbatim {
+            let at = span.start as usize + 1 + mistake.at;
+            Span::new(span.file, at, at + 1)
+        } else {
+            span
+        };
+        self.error(Diagnostic::error(
+            Code::Pattern,
+            place,
+            format!("{} in a regular expression", mistake.what),
+        ));
     }
 
     fn symbol(&mut self, name: &ast::Name, span: Span, want: Option<Ty>) -> Expr {

@@ -1,0 +1,39 @@
+//! Regular expressions of `=~`: POSIX extended patterns, compiled to an automaton when the script is translated.
+//!
+//! ```text
+//! pattern bytes -> parse (tree) -> nfa (positions) -> dfa (byte ranges for each state)
+//! ```
+//!
+//! Invariants: a pattern of any content gives an automaton or a [`Mistake`] with its place, in bounded time and memory;
+//! what it searches ends at the first NUL.
+//!
+//! **Not here:** the code that walks the automaton (`tracer::lower::regex`).
+
+mod dfa;
+mod nfa;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+pub use dfa::{Dfa, Range, State};
+
+/// Why a pattern has no automaton.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mistake {
+    /// The byte of the pattern where it shows.
+    pub at: usize,
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+/// Most positions of an automaton before it is made deterministic.
+const MAX_POSITIONS: usize = 2000;
+/// Most states.
+const MAX_STATES: usize = 400;
+
+impl Dfa {
+    /// The automaton that finds a pattern anywhere in a string.
+    pub fn new(pattern: &[u8]) -> Result<Dfa, Mistake> {
+        dfa::determine(&nfa::build(&parse::parse(pattern)?, pattern.len())?, pattern.len())
+    }
+}

@@ -1,0 +1,84 @@
+use super::Dfa;
+use alloc::format;
+
+fn finds(pattern: &str, text: &str) -> bool {
+    Dfa::new(pattern.as_bytes()).unwrap().finds(text.as_bytes())
+}
+
+#[test]
+fn what_is_found() {
+    for (pattern, text) in [
+        ("b", "abc"),
+        ("^a", "abc"),
+        ("c$", "abc"),
+        ("", ""),
+        ("", "abc"),
+        ("^$", ""),
+        ("$^", ""),
+        ("a|b", "xb"),
+        ("^(ab|cd)+$", "abcdab"),
+        ("^a{2,3}$", "aaa"),
+        ("^a{2}$", "aa"),
+        ("^a{2,}$", "aaaaa"),
+        ("^[[:alpha:]_][[:alnum:]_]*$", "x_1"),
+        ("^[]a]+$", "]a"),
+        ("^[a-]+$", "a-"),
+        ("^[^0-9]$", "x"),
+        ("a\\.b", "a.b"),
+        ("a.b", "a\nb"),
+        ("(|a)b", "b"),
+        ("(a*)*c", "aac"),
+    ] {
+        assert!(finds(pattern, text), "{pattern} in {text}");
+    }
+}
+
+#[test]
+fn what_is_not_found() {
+    for (pattern, text) in [
+        ("d", "abc"),
+        ("^b", "abc"),
+        ("b$", "abc"),
+        ("^$", "a"),
+        ("$^", "abc"),
+        ("^a{2,3}$", "aaaa"),
+        ("^a{2,3}$", "a"),
+        ("^(ab|cd)+$", "abc"),
+        ("^[^0-9]$", "5"),
+        ("a\\.b", "axb"),
+        ("a.b", "a"),
+        ("^[^a]$", ""),
+        ("a|^b", "xb"),
+    ] {
+        assert!(!finds(pattern, text), "{pattern} in {text}");
+    }
+}
+
+#[test]
+fn mistakes_have_places() {
+    for (pattern, at) in [
+        ("ab(c", 2),
+        ("ab)c", 2),
+        ("a[b", 1),
+        ("*a", 0),
+        ("a|*", 2),
+        ("a{3,2}", 1),
+        ("a{x}", 2),
+        ("a{999}", 2),
+        ("[[:nope:]]", 1),
+        ("[b-a]", 1),
+        ("(a)\\1", 3),
+        ("a\\", 1),
+    ] {
+        assert_eq!(Dfa::new(pattern.as_bytes()).unwrap_err().at, at, "{pattern}");
+    }
+}
+
+#[test]
+fn too_large_is_a_mistake() {
+    for pattern in
+        ["(a{255}){255}", "(a|b)*a(a|b){20}", &"(".repeat(100_000), &format!("a{}", "*".repeat(1000))]
+    {
+        assert!(Dfa::new(pattern.as_bytes()).is_err());
+    }
+}
