@@ -1,3 +1,5 @@
+//! What patterns find, where mistakes in them are, and how large they may be.
+
 use super::Dfa;
 use alloc::format;
 
