@@ -96,7 +96,9 @@ impl Storage {
                     area = area.max(align8(global.key_size) + value);
                 }
             }
-            if let Inst::Contains { global, .. } | Inst::Delete { global, .. } = inst {
+            if let Inst::Contains { global, .. } | Inst::Delete { global, .. } | Inst::Stat { global, .. } =
+                inst
+            {
                 let size = layout.globals[global.index()].key_size;
                 area = area.max(if size > FRAME_KEY { size } else { 0 });
             }
