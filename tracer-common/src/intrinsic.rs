@@ -149,6 +149,12 @@ intrinsics! {
 }
 
 impl Intrinsic {
+    /// Whether it says the same for as long as a handler runs.
+    pub fn is_steady(self) -> bool {
+        use Intrinsic::{Cpu, Gid, Pid, Target, TaskCurrent, Tid, Uid};
+        matches!(self, Pid | Tid | Uid | Gid | Cpu | Target | TaskCurrent)
+    }
+
     /// The intrinsic of a name (without `__builtin_`).
     pub fn by_name(name: &str) -> Option<Intrinsic> {
         Intrinsic::ALL.iter().copied().find(|i| i.name() == name)

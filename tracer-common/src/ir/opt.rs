@@ -6,6 +6,7 @@
 //!     local   constants and copies within a block, folding, branches that are decided
 //!     blocks  jumps through empty blocks, blocks that nothing reaches, blocks with one way in and one way to it
 //!     dead    results that nobody reads, copies that need not be, registers that are gone
+//! sink        numbers of the current task to where they are first wanted
 //! ```
 //! Invariants: the order of what raises, writes or sends is the same before and after; so are all values, and the
 //! place of each error. What is counted may get less: a string that nobody reads is not cut. Afterwards no root calls
@@ -17,6 +18,7 @@ mod dead;
 mod inline;
 mod liveness;
 mod local;
+mod sink;
 
 use super::verify::{call_order, cycle_text};
 use super::*;
@@ -72,6 +74,7 @@ pub fn optimize(module: &mut Module, roots: &[FuncId]) -> Result<(), OptError> {
         simplify(module, id);
         inline::inline(module, id)?;
         simplify(module, id);
+        sink::sink(&mut module.functions[id.index()]);
     }
     Ok(())
 }

@@ -82,16 +82,12 @@ impl Selector<'_, '_> {
         let offset = ledger::offset(self.program, Cell::Hits);
         let row = self.known(Constant::MapValue(map, offset));
         self.row = Some(row);
-        let (head, off) = if offset <= 30_000 {
-            (row, ledger::STATE as i32 - offset as i32)
-        } else {
-            (self.known(Constant::MapValue(map, ledger::STATE)), 0)
-        };
-        let state = self.load_from(Size::W, Memory { base: Base::Reg(head), off });
+        let state = self.header(ledger::STATE);
+        let state = self.load_from(Size::W, state);
         self.jump_if(JumpOp::Ne, state, 0, plain_exit);
         if self.is_filtered() {
-            let off = off + (ledger::FILTER - ledger::STATE) as i32;
-            self.filter(Memory { base: Base::Reg(head), off }, plain_exit);
+            let word = self.header(ledger::FILTER);
+            self.filter(word, plain_exit);
         }
         let one = self.known(Constant::Number(1));
         self.push(VInsn::Atomic { op: AtomicOp::Add, fetch: false, base: row, off: 0, src: one });

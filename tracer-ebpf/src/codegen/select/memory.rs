@@ -4,9 +4,12 @@ use super::super::vcode::{Base, VInsn};
 use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
 use tracer_common::ir::{ContextKind, LongOp, OnFault, Source, Space, Var, Width};
-use tracer_common::ledger::Cell;
+use tracer_common::ledger::{self, Cell};
 use tracer_common::manifest::ProgramKind;
 use tracer_common::record::ErrorKind;
+
+/// Rows of the ledger whose header is within reach of an instruction's offset.
+const NEAR: u32 = 30_000;
 
 impl Selector<'_, '_> {
     pub(super) fn context(&mut self, dest: Var, source: Source, width: Width) -> Result {
@@ -117,11 +120,17 @@ impl Selector<'_, '_> {
         Ok(())
     }
 
-    /// The word of the ledger's header at an offset.
-    pub(super) fn header(&mut self, offset: u32) -> super::VReg {
-        let map = self.shared.ledger();
-        let base = self.known(super::Constant::MapValue(map, offset));
-        self.load_from(Size::Dw, Memory { base: Base::Reg(base), off: 0 })
+    /// The word of the ledger's header at an offset, by way of the program's row where that is near enough.
+    pub(super) fn header(&mut self, offset: u32) -> Memory {
+        let row = ledger::offset(self.program, Cell::Hits);
+        match self.row {
+            Some(base) if row <= NEAR => Memory { base: Base::Reg(base), off: offset as i32 - row as i32 },
+            _ => {
+                let map = self.shared.ledger();
+                let base = self.known(super::Constant::MapValue(map, offset));
+                Memory { base: Base::Reg(base), off: 0 }
+            }
+        }
     }
 }
 

@@ -268,6 +268,7 @@ impl Selector<'_, '_> {
             (Intrinsic::RealtimeNs, _) => {
                 self.plain(Helper::KtimeGetNs, intrinsic, dest);
                 let offset = self.header(ledger::REALTIME_OFFSET);
+                let offset = self.load_from(Size::Dw, offset);
                 if let Some(var) = long_dest(intrinsic, dest) {
                     let dst = self.var(var);
                     self.alu(AluOp::Add, dst, offset);
@@ -275,6 +276,7 @@ impl Selector<'_, '_> {
             }
             (Intrinsic::Target, _) => {
                 let target = self.header(ledger::TARGET);
+                let target = self.load_from(Size::Dw, target);
                 if let Some(var) = long_dest(intrinsic, dest) {
                     self.mov(self.var(var), target);
                 }
@@ -424,9 +426,8 @@ impl Selector<'_, '_> {
 
     /// No handler begins from now on.
     pub(super) fn close_session(&mut self) {
-        let map = self.shared.ledger();
-        let base = self.known(Constant::MapValue(map, ledger::STATE));
-        self.store(Size::W, Memory { base: Base::Reg(base), off: 0 }, 1);
+        let state = self.header(ledger::STATE);
+        self.store(Size::W, state, 1);
     }
 
     /// A fact about the site, from the constants when there is one site, else from the map of texts.
