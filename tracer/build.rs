@@ -1,4 +1,4 @@
-//! Lists the tapset files, so that the binary carries them.
+//! Lists the tapset files with what they declare, so that the binary carries them and need not read them to know.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,18 +10,42 @@ fn main() {
     let mut files = Vec::new();
     collect(&root, &mut files);
     files.sort();
-    let mut out =
-        String::from("/// Name and text of every tapset file.\nconst EMBEDDED: &[(&str, &str)] = &[\n");
+    let mut out = String::from("const EMBEDDED: &[Embedded] = &[\n");
     for file in &files {
         let name = file.strip_prefix(&root).unwrap_or(file);
         let full = file.canonicalize().unwrap_or_else(|_| file.clone());
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "    (\"tapset/{}\", include_str!({:?})),", name.display(), full);
+        let _ = writeln!(out, "    (\"tapset/{}\", include_str!({full:?}), &[", name.display());
+        println!("cargo:rerun-if-changed={}", full.display());
+        let text = std::fs::read_to_string(&full).unwrap_or_default();
+        if full.extension().is_some_and(|e| e == "stp") {
+            text.lines().for_each(|line| declared(line, &mut out));
+        }
+        out.push_str("    ]),\n");
     }
     out.push_str("];\n");
     let target = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("tapsets.rs");
     if let Err(error) = std::fs::write(&target, out) {
         panic!("cannot write {}: {error}", target.display());
+    }
+}
+
+/// What a line declares. Our own files have declarations at the beginning of lines, with their names beside them; a
+/// unit test compares this with what the language's own lexer finds.
+fn declared(line: &str, out: &mut String) {
+    let line = line.strip_prefix("private ").unwrap_or(line);
+    let mut add = |kind: &str, name: &str| {
+        let _ = writeln!(out, "        (Keyword::{kind}, {name:?}),");
+    };
+    let end_of_name = |c: char| !c.is_alphanumeric() && c != '_';
+    if let Some(rest) = line.strip_prefix("function ") {
+        add("Function", rest.split(end_of_name).next().unwrap_or(""));
+    } else if let Some(rest) = line.strip_prefix("global ") {
+        rest.split(',').for_each(|part| add("Global", part.trim().split(end_of_name).next().unwrap_or("")));
+    } else if let Some(rest) = line.strip_prefix("probe ")
+        && let Some((name, _)) = rest.split_once(" = ").or_else(|| rest.split_once(" += "))
+    {
+        add("Probe", name);
     }
 }
 

@@ -15,6 +15,9 @@ use crate::syntax::token::{Keyword, Op, Token, TokenKind};
 use crate::syntax::{self, Facts, Macros, lexer};
 use crate::world::World;
 
+/// Name, text and declarations of a tapset file inside the binary.
+type Embedded = (&'static str, &'static str, &'static [(Keyword, &'static str)]);
+
 include!(concat!(env!("OUT_DIR"), "/tapsets.rs"));
 
 /// One tapset file, not parsed yet.
@@ -45,11 +48,12 @@ impl Library {
     /// The copy inside the binary.
     pub fn embedded() -> Library {
         let mut library = Library::default();
-        for (name, text) in EMBEDDED {
+        for (name, text, declared) in EMBEDDED {
             if name.ends_with(".stpm") {
                 library.macros[1].push(((*name).to_owned(), Cow::Borrowed(*text)));
             } else {
-                library.add((*name).to_owned(), Cow::Borrowed(*text));
+                let declared = declared.iter().map(|(kind, name)| (*kind, (*name).to_owned()));
+                library.add_declared((*name).to_owned(), Cow::Borrowed(*text), declared);
             }
         }
         library.embedded = library.files.len();
@@ -58,8 +62,18 @@ impl Library {
 
     /// Adds a file; its index. Files added later define beside those added earlier.
     pub fn add(&mut self, name: String, text: Cow<'static, str>) -> usize {
+        let declared = declared(&text);
+        self.add_declared(name, text, declared.into_iter())
+    }
+
+    fn add_declared(
+        &mut self,
+        name: String,
+        text: Cow<'static, str>,
+        declared: impl Iterator<Item = (Keyword, String)>,
+    ) -> usize {
         let index = self.files.len();
-        for (kind, name) in declared(&text) {
+        for (kind, name) in declared {
             let table = match kind {
                 Keyword::Function => &mut self.functions,
                 Keyword::Probe => &mut self.aliases,
@@ -233,6 +247,16 @@ fn starts_declaration(token: &Token) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_index_made_at_build_time_is_the_lexers() {
+        for (name, text, known) in EMBEDDED.iter().filter(|(name, ..)| name.ends_with(".stp")) {
+            let known: Vec<(Keyword, String)> =
+                known.iter().map(|(kind, name)| (*kind, (*name).to_owned())).collect();
+            assert_eq!(known, declared(text), "{name}");
+            assert!(!known.is_empty(), "{name} declares nothing");
+        }
+    }
 
     #[test]
     fn the_index_knows_what_a_file_declares() {
