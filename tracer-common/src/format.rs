@@ -51,6 +51,20 @@ impl Conversion {
     }
 }
 
+/// The widest number that kernel code makes text of: its buffer lies in the frame.
+pub const WIDEST_NUMBER: u32 = 30;
+
+impl Conversion {
+    /// Whether it is a number with nothing but padding on the left: what kernel code can make text of.
+    pub fn is_padded_number(&self) -> bool {
+        use ConversionKind::{HexLower, HexUpper, Octal, Signed, Unsigned};
+        matches!(self.kind, Signed | Unsigned | HexLower | HexUpper | Octal)
+            && matches!(self.width, None | Some(Size::Fixed(0..=WIDEST_NUMBER)))
+            && self.precision.is_none()
+            && !(self.left || self.plus || self.space || self.alternate)
+    }
+}
+
 /// A width or a precision.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Size {

@@ -42,28 +42,18 @@ pub fn compile(module: &Module, manifest: &mut Manifest, target: &Target) -> Res
     let mut optimized = module.clone();
     opt::optimize(&mut optimized, &roots).map_err(|error| CodegenError::Limit(format!("{error}")))?;
     let generated = codegen::generate(&optimized, manifest, &layout, target)?;
+    let parts = generated.parts(manifest);
     for (program, patches) in manifest.programs.iter_mut().zip(generated.site_patches) {
         program.site_patches = patches;
     }
-    let programs = manifest.programs.iter().zip(&generated.programs).map(|(program, code)| object::Program {
-        name: program.name.clone(),
-        kind: program.kind,
-        code: code.clone(),
-    });
-    let parts = object::Parts {
-        maps: generated.maps.clone(),
-        rodata: generated.rodata.clone(),
-        functions: generated.functions,
-        programs: programs.collect(),
-    };
     let written =
         object::write(&parts, &module.places).map_err(|error| CodegenError::Limit(format!("{error}")))?;
     Ok(Object {
         elf: written.elf,
         btf: written.btf,
         programs: written.images,
-        maps: generated.maps,
-        rodata: generated.rodata,
+        maps: parts.maps,
+        rodata: parts.rodata,
         site_texts: generated.site_texts,
         pool: generated.pool,
     })

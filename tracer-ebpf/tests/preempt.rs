@@ -7,7 +7,6 @@ use tracer_common::ledger::{self, Cell};
 use tracer_common::manifest::{AttachPoint, Manifest, Program, ProgramKind, Site};
 use tracer_ebpf::codegen;
 use tracer_ebpf::machine::{Context, Machine};
-use tracer_ebpf::object::{self, Parts};
 use tracer_ebpf::target::Target;
 
 /// A key and a record of strings that are far too large for the frame.
@@ -70,14 +69,7 @@ fn machine(module: &Module, target: &Target) -> (Machine, u32) {
     };
     let manifest = Manifest { programs: vec![program], sites: vec![site] };
     let generated = codegen::generate(module, &manifest, &layout, target).expect("code for every kernel");
-    let code = generated.programs[0].clone();
-    let parts = Parts {
-        maps: generated.maps,
-        rodata: generated.rodata,
-        functions: generated.functions,
-        programs: vec![object::Program { name: "p0".into(), kind: ProgramKind::Uprobe, code }],
-    };
-    let mut machine = Machine::new(&parts, target.cpus);
+    let mut machine = Machine::new(&generated.parts(&manifest), target.cpus);
     for slot in 0..generated.pool {
         machine.push(codegen::SCRATCH_POOL, &slot.to_le_bytes());
     }

@@ -29,7 +29,7 @@ use tracer_common::manifest::{AttachPoint, Manifest, Program, ProgramKind, Site}
 use tracer_common::{ledger, record};
 use tracer_ebpf::codegen;
 use tracer_ebpf::machine::{Context, Machine, Space};
-use tracer_ebpf::object::{self, Parts};
+use tracer_ebpf::object::Parts;
 use tracer_ebpf::target::Target;
 
 const REGISTERS: [&str; 17] = [
@@ -128,17 +128,7 @@ fn case(text: &str, target: &Target, optimized: bool) -> Result<usize, String> {
     }
     let generated = codegen::generate(&module, &manifest, &layout, target)
         .map_err(|error| format!("codegen: {error}"))?;
-    let programs = manifest.programs.iter().zip(&generated.programs).map(|(program, code)| object::Program {
-        name: program.name.clone(),
-        kind: program.kind,
-        code: code.clone(),
-    });
-    let parts = Parts {
-        maps: generated.maps,
-        rodata: generated.rodata,
-        functions: generated.functions,
-        programs: programs.collect(),
-    };
+    let parts = generated.parts(&manifest);
     let mut machine = Machine::new(&parts, target.cpus);
     machine.task.padded = target.features.isa_v4;
     for number in 0..generated.pool {

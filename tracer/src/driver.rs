@@ -24,7 +24,7 @@ use crate::source::{FileId, SourceMap, Span};
 use crate::syntax::ast::{self, ExprIds};
 use crate::syntax::print::print_file;
 use crate::syntax::{self, Facts, Macros, condition};
-use crate::sys::features;
+use crate::sys::{command, features};
 use crate::world::{SystemWorld, World};
 
 /// How the process ends.
@@ -191,7 +191,7 @@ impl Driver<'_> {
         let globals = library.add(arguments::FILE.to_owned(), arguments::tapset(args).into());
         let subject = match &self.session.target {
             session::Target::None => None,
-            session::Target::Command(command) => command.split_whitespace().next().map(str::to_owned),
+            session::Target::Command(command) => command::program(command),
             session::Target::Process(pid) => Some(format!("/proc/{pid}/exe")),
         };
         let families = families::all(&SystemWorld, subject);

@@ -20,23 +20,8 @@ use tracer::source::SourceMap;
 use tracer::syntax::ast::ExprIds;
 use tracer::syntax::{self, Facts, Macros};
 use tracer::world::MemoryWorld;
+use xtask::random::Random;
 use xtask::runtime::fixture;
-
-/// A pseudo-random sequence: xorshift.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-}
 
 /// One damaged copy; changes fall into a range.
 fn damage(good: &[u8], range: std::ops::Range<usize>, random: &mut Random) -> Vec<u8> {
@@ -56,7 +41,7 @@ fn damage(good: &[u8], range: std::ops::Range<usize>, random: &mut Random) -> Ve
                 let count = random.below(32).min(good.len() - at.max(from));
                 bytes[at..at + count].copy_from_slice(&good[from..from + count]);
             }
-            _ => bytes[at] = random.next() as u8,
+            _ => bytes[at] = random.number() as u8,
         }
     }
     if random.below(10) == 0 {
@@ -194,7 +179,7 @@ fn scripts_on_programs() {
 }
 
 fn elaborate(world: &MemoryWorld, script: &str) {
-    let (facts, macros) = (facts(), Macros::default());
+    let (facts, macros) = (Facts::example(), Macros::default());
     let (mut sources, mut ids, mut sink) = (SourceMap::default(), ExprIds::default(), Sink::default());
     let file = sources.add("damaged.stp".to_owned(), script.to_owned(), None);
     let parsed = syntax::parse(&mut sources, file, &mut ids, &facts, &macros, &mut sink);
@@ -242,19 +227,4 @@ fn kernel_types() {
         assert!(begin.elapsed() < SLOW, "file {n} took {:?}", begin.elapsed());
     }
     println!("BTF: {every} blobs");
-}
-
-fn facts() -> Facts {
-    Facts {
-        args: Vec::new(),
-        kernel_v: "6.12.9".to_owned(),
-        kernel_vr: "6.12.9-amd64".to_owned(),
-        arch: "x86_64".to_owned(),
-        config: [("CONFIG_HZ".to_owned(), "250".to_owned()), ("CONFIG_SMP".to_owned(), "y".to_owned())]
-            .into(),
-        systemtap_v: "5.6".to_owned(),
-        runtime: "bpf".to_owned(),
-        guru_mode: false,
-        privilege: "stapdev".to_owned(),
-    }
 }

@@ -144,7 +144,7 @@ fn check_parse(case: &Case, good: bool) -> Result<String, String> {
 
 /// Printed text must parse without a word, and print to itself.
 fn fixpoint(printed: &str) -> Result<(), String> {
-    let again = parse_text(printed, &facts(), &[]);
+    let again = parse_text(printed, &Facts::example(), &[]);
     if let Some(diagnostic) = again.diagnostics.first() {
         return Err(format!("the printed text does not parse: {}\n{printed}", diagnostic.message));
     }
@@ -166,23 +166,8 @@ fn has_errors(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
 }
 
-fn facts() -> Facts {
-    Facts {
-        args: Vec::new(),
-        kernel_v: "6.12.9".to_owned(),
-        kernel_vr: "6.12.9-amd64".to_owned(),
-        arch: "x86_64".to_owned(),
-        config: [("CONFIG_HZ".to_owned(), "250".to_owned()), ("CONFIG_SMP".to_owned(), "y".to_owned())]
-            .into(),
-        systemtap_v: "5.6".to_owned(),
-        runtime: "bpf".to_owned(),
-        guru_mode: false,
-        privilege: "stapdev".to_owned(),
-    }
-}
-
 fn parse(case: &Case) -> Parsed {
-    let mut facts = facts();
+    let mut facts = Facts::example();
     facts.args = case.directive("arg").map(str::to_owned).collect();
     parse_text(&case.script, &facts, &case.files)
 }

@@ -13,6 +13,7 @@ pub mod demo;
 pub mod differ;
 pub mod gdb;
 pub mod package;
+pub mod random;
 pub mod runtime;
 pub mod tidy;
 pub mod vm;

@@ -99,6 +99,23 @@ pub struct Generated {
     pub pool: u32,
 }
 
+impl Generated {
+    /// What an object is made of: the code with the names and kinds that the manifest has for it.
+    pub fn parts(&self, manifest: &Manifest) -> object::Parts {
+        let programs = manifest.programs.iter().zip(&self.programs).map(|(program, code)| object::Program {
+            name: program.name.clone(),
+            kind: program.kind,
+            code: code.clone(),
+        });
+        object::Parts {
+            maps: self.maps.clone(),
+            rodata: self.rodata.clone(),
+            functions: self.functions.clone(),
+            programs: programs.collect(),
+        }
+    }
+}
+
 /// Maps and constants that programs share.
 pub(crate) struct Shared<'m> {
     pub(crate) module: &'m Module,

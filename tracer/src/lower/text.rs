@@ -11,9 +11,6 @@ use tracer_common::ir::{Arg, Inst, StrOp, StrVar};
 use crate::lower::body::Body;
 use crate::sema::program::Expr;
 
-/// The widest number: more would need a larger buffer in every frame.
-const WIDEST: u32 = 30;
-
 impl<'p> Body<'_, 'p> {
     /// Makes the text of a format in kernel code.
     pub(super) fn kernel_text(&mut self, expr: &'p Expr, format: &Format, args: &'p [Expr], dest: StrVar) {
@@ -24,7 +21,7 @@ impl<'p> Body<'_, 'p> {
                 Part::Text(text) => StrOp::Lit(self.lower.module.string(text)),
                 Part::Conversion(conversion) => match (args.next(), conversion.kind) {
                     (Some(Arg::Str(text)), ConversionKind::String) if is_plain(conversion) => text,
-                    (Some(Arg::Long(number)), _) if is_number(conversion) => {
+                    (Some(Arg::Long(number)), _) if conversion.is_padded_number() => {
                         let text = self.f.string(text_capacity(conversion));
                         let format = self.lower.module.format(vec![part.clone()]);
                         self.at(expr.span);
@@ -64,18 +61,6 @@ impl<'p> Body<'_, 'p> {
 
 fn is_plain(conversion: &Conversion) -> bool {
     conversion.width.is_none() && conversion.precision.is_none() && !conversion.alternate
-}
-
-/// Whether the code generator makes text of it.
-fn is_number(conversion: &Conversion) -> bool {
-    use ConversionKind::{HexLower, HexUpper, Octal, Signed, Unsigned};
-    matches!(conversion.kind, Signed | Unsigned | HexLower | HexUpper | Octal)
-        && conversion.precision.is_none()
-        && !conversion.left
-        && !conversion.plus
-        && !conversion.space
-        && !conversion.alternate
-        && matches!(conversion.width, None | Some(Size::Fixed(0..=WIDEST)))
 }
 
 /// Bytes of a number's text: 22 octal digits are the most, or the width; and the NUL.

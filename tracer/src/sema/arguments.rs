@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 use crate::diagnostics::{Code, Diagnostic, Sink};
 use crate::source::{FileId, SourceMap, Span};
+use crate::syntax::literal::quote;
 
 /// The name of the tapset file.
 pub const FILE: &str = "argv.stp";
@@ -21,7 +22,7 @@ pub fn tapset(args: &[String]) -> String {
     let mut text = format!("/* argc - how many arguments the script has */\nglobal argc = {}\n", args.len());
     text.push_str("/* argv - the script's arguments, from argv[1] */\nglobal argv\n");
     let mut fill = String::new();
-    let given = args.iter().map(|arg| literal(arg));
+    let given = args.iter().map(|arg| quote(arg.as_bytes()));
     let missing = (args.len()..COUNT).map(|_| "\"\"".to_owned());
     for (n, literal) in (1..).zip(given.chain(missing)) {
         // Writing to a string cannot fail.
@@ -51,32 +52,9 @@ pub fn warn_of_unused(args: &[String], sources: &SourceMap, sink: &mut Sink) {
     }
 }
 
-/// A string literal for any text.
-fn literal(text: &str) -> String {
-    let mut literal = String::from('"');
-    for byte in text.bytes() {
-        match byte {
-            b'"' | b'\\' => literal.extend(['\\', byte as char]),
-            b' '..=b'~' => literal.push(byte as char),
-            // Three digits: what follows cannot be taken for a part of it.
-            _ => {
-                let _ = write!(literal, "\\{byte:03o}");
-            }
-        }
-    }
-    literal.push('"');
-    literal
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn any_argument_is_a_literal() {
-        assert_eq!(literal("a\"b\\c\nd"), r#""a\"b\\c\012d""#);
-        assert_eq!(literal("ä1"), r#""\303\2441""#);
-    }
 
     #[test]
     fn arguments_become_globals() {

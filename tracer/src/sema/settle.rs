@@ -14,7 +14,7 @@ use crate::sema::program::{
     Function, FunctionId, Global, GlobalTy, Literal, LocalId, Probe, Program, Stmt, StmtKind, Ty,
 };
 use crate::sema::resolve::Resolver;
-use crate::sema::symbols::{Cell, GlobalInfo, Node};
+use crate::sema::symbols::{GlobalInfo, Node};
 use crate::source::Span;
 use crate::syntax::ast;
 use crate::syntax::visit::Visitor;
@@ -108,31 +108,17 @@ impl Elaborator<'_, '_> {
     fn group(&mut self, n: usize, errors: &mut Vec<Diagnostic>) -> Probe {
         let group = &self.groups[n];
         let builder = Builder {
-            symbols: &mut self.symbols,
-            outcomes: &group.outcomes,
-            body: Body::Probe { saves: group.entry.is_some() },
-            file: group.span.file,
-            is_library: self.is_library,
-            errors: Vec::new(),
             locals: group.locals.clone(),
-            names: BTreeMap::new(),
-            saved: Vec::new(),
-            loops: 0,
-            result: Cell::default(),
-            has_result: false,
-            params: 0,
-            given: Vec::new(),
-            dead: 0,
-            visiting: Vec::new(),
-            at_entry: false,
             guru: self.guru,
             skip_badvars: self.skip_badvars,
-            read_at: BTreeMap::new(),
-            assigned: BTreeSet::new(),
-            warnings: Vec::new(),
-            flow: Flow::default(),
             trace: group.trace.clone(),
-            lists: BTreeMap::new(),
+            ..Builder::new(
+                &mut self.symbols,
+                &group.outcomes,
+                Body::Probe { saves: group.entry.is_some() },
+                group.span.file,
+                self.is_library,
+            )
         };
         let (built, lists, problems) = builder.build(&group.conditions, &group.blocks);
         errors.extend(problems);
@@ -171,31 +157,20 @@ impl Elaborator<'_, '_> {
         });
         let names = info.locals.iter().take(info.decl.params.len()).enumerate();
         let builder = Builder {
-            symbols: &mut self.symbols,
-            outcomes,
-            body: Body::Function(FunctionId(n as u32)),
-            file: info.file,
-            is_library: self.is_library,
-            errors: Vec::new(),
             names: names.map(|(i, local)| (local.name.clone(), LocalId(i as u32))).collect(),
             locals: info.locals.clone(),
-            saved: Vec::new(),
-            loops: 0,
             result: info.result,
             has_result: info.has_result,
             params: info.decl.params.len(),
-            given: Vec::new(),
-            dead: 0,
-            visiting: Vec::new(),
-            at_entry: false,
             guru: self.guru,
             skip_badvars: self.skip_badvars,
-            read_at: BTreeMap::new(),
-            assigned: BTreeSet::new(),
-            warnings: Vec::new(),
-            flow: Flow::default(),
-            trace: Vec::new(),
-            lists: BTreeMap::new(),
+            ..Builder::new(
+                &mut self.symbols,
+                outcomes,
+                Body::Function(FunctionId(n as u32)),
+                info.file,
+                self.is_library,
+            )
         };
         let (mut built, result, problems) = builder.build_function(block);
         errors.extend(problems);

@@ -32,6 +32,24 @@ pub struct Facts {
     pub privilege: String,
 }
 
+impl Facts {
+    /// A session without arguments on a 6.12 kernel: for tests, and for scripts that no machine is asked about.
+    pub fn example() -> Facts {
+        let config = [("CONFIG_HZ", "250"), ("CONFIG_SMP", "y")];
+        Facts {
+            args: Vec::new(),
+            kernel_v: "6.12.9".to_owned(),
+            kernel_vr: "6.12.9-amd64".to_owned(),
+            arch: "x86_64".to_owned(),
+            config: config.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            systemtap_v: "5.6".to_owned(),
+            runtime: "bpf".to_owned(),
+            guru_mode: false,
+            privilege: "stapdev".to_owned(),
+        }
+    }
+}
+
 /// One side of a comparison.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Operand {
@@ -192,23 +210,8 @@ fn take_digits<'a>(text: &mut &'a [u8]) -> &'a [u8] {
 mod tests {
     use super::*;
 
-    fn facts() -> Facts {
-        Facts {
-            args: Vec::new(),
-            kernel_v: "6.12.9".to_owned(),
-            kernel_vr: "6.12.9-amd64".to_owned(),
-            arch: "x86_64".to_owned(),
-            config: [("CONFIG_HZ".to_owned(), "250".to_owned()), ("CONFIG_SMP".to_owned(), "y".to_owned())]
-                .into(),
-            systemtap_v: "5.6".to_owned(),
-            runtime: "bpf".to_owned(),
-            guru_mode: false,
-            privilege: "stapdev".to_owned(),
-        }
-    }
-
     fn check(left: &str, op: Op, right: Operand) -> Result<bool, Mistake> {
-        holds(&facts(), &Operand::Name(left.to_owned()), op, &right)
+        holds(&Facts::example(), &Operand::Name(left.to_owned()), op, &right)
     }
 
     fn text(text: &str) -> Operand {
@@ -243,7 +246,7 @@ mod tests {
         assert_eq!(check("systemtap_privilege", Op::Eq, text("stapdev")), Ok(true));
         assert!(matches!(check("arch", Op::Lt, text("x")), Err(Mistake::Op(_))));
         assert!(matches!(check("kernel", Op::Eq, text("x")), Err(Mistake::Name(_))));
-        assert_eq!(holds(&facts(), &text("a"), Op::Lt, &text("b")), Ok(true));
-        assert_eq!(holds(&facts(), &Operand::Number(3), Op::Ge, &Operand::Number(4)), Ok(false));
+        assert_eq!(holds(&Facts::example(), &text("a"), Op::Lt, &text("b")), Ok(true));
+        assert_eq!(holds(&Facts::example(), &Operand::Number(3), Op::Ge, &Operand::Number(4)), Ok(false));
     }
 }

@@ -12,6 +12,7 @@ use std::borrow::Cow;
 
 use crate::diagnostics::{Code, Diagnostic, Sink};
 use crate::source::{FileId, SourceMap, Span};
+use crate::syntax::literal::quote;
 use crate::syntax::token::{Junk, Keyword, Op, Token, TokenKind};
 
 /// The tokens of a text and its comments.
@@ -143,7 +144,7 @@ impl Lexer<'_> {
             return Err(Junk::NestedArgument);
         }
         let (name, raw) = raw?;
-        let pasted = if sigil == b'$' { raw } else { quote(&raw) };
+        let pasted = if sigil == b'$' { raw } else { quote(raw.as_bytes()) };
         let origin = self.span(start, self.pos);
         let script = self.segment(start);
         let (script_file, script_offset) = (script.file, script.offset + (self.pos - script.start));
@@ -292,20 +293,4 @@ fn is_space(byte: u8) -> bool {
 /// The first place of a two-byte mark.
 fn find(text: &[u8], mark: &[u8; 2]) -> Option<usize> {
     text.windows(2).position(|pair| pair == mark)
-}
-
-/// An argument as a string literal that means exactly the argument.
-fn quote(raw: &str) -> String {
-    let mut out = String::with_capacity(raw.len() + 2);
-    out.push('"');
-    for character in raw.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            _ => out.push(character),
-        }
-    }
-    out.push('"');
-    out
 }

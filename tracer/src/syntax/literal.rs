@@ -75,7 +75,7 @@ fn take_digits(text: &[u8], radix: u32, most: usize) -> (u8, usize) {
 }
 
 /// A string literal, with quotes, that has this value.
-pub(super) fn quote(value: &[u8]) -> String {
+pub(crate) fn quote(value: &[u8]) -> String {
     let mut out = String::with_capacity(value.len() + 2);
     out.push('"');
     for chunk in value.utf8_chunks() {
@@ -133,7 +133,9 @@ mod tests {
 
     #[test]
     fn quoting_keeps_the_value() {
-        for value in [&b""[..], b"a\"b\\c\n", b"\x01\x7f\xff\xc3\xa9", "grün".as_bytes(), b"\x017"] {
+        for value in
+            [&b""[..], b"a\"b\\c\n", b"\x01\x7f\xff\xc3\xa9", "grün".as_bytes(), b"\x017", "ä1".as_bytes()]
+        {
             assert_eq!(string(&quote(value)), value);
         }
     }

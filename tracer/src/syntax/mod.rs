@@ -15,7 +15,7 @@ pub mod ast;
 pub mod condition;
 pub mod format;
 pub mod lexer;
-mod literal;
+pub(crate) mod literal;
 mod parser;
 pub mod preprocess;
 pub mod print;

@@ -1,7 +1,5 @@
 //! What the suite's printed trees do not show: comments, places, ids, the macro table.
 
-use std::collections::BTreeMap;
-
 use crate::diagnostics::Sink;
 use crate::source::SourceMap;
 use crate::syntax::ast::{ExprIds, ExprKind, File, FunctionBody, StmtKind};
@@ -9,17 +7,7 @@ use crate::syntax::visit::renumber;
 use crate::syntax::{Facts, Macros, parse, parse_macros};
 
 fn facts(args: &[&str]) -> Facts {
-    Facts {
-        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-        kernel_v: "6.12.9".to_owned(),
-        kernel_vr: "6.12.9-amd64".to_owned(),
-        arch: "x86_64".to_owned(),
-        config: BTreeMap::new(),
-        systemtap_v: "5.6".to_owned(),
-        runtime: "bpf".to_owned(),
-        guru_mode: false,
-        privilege: "stapdev".to_owned(),
-    }
+    Facts { args: args.iter().map(|arg| (*arg).to_owned()).collect(), ..Facts::example() }
 }
 
 fn parse_text(text: &str, args: &[&str], ids: &mut ExprIds) -> (SourceMap, File) {

@@ -85,6 +85,14 @@ impl How {
     }
 }
 
+/// The program that a command runs, as far as that can be told without a shell.
+pub fn program(command: &str) -> Option<String> {
+    match How::of(command) {
+        How::Direct(words) => words.into_iter().next(),
+        How::Exec | How::Shell => command.split_whitespace().next().map(str::to_owned),
+    }
+}
+
 /// How a command ended, when that was not well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ended {
@@ -240,6 +248,8 @@ mod tests {
         );
         assert_eq!(How::of("  "), direct(&[]));
         assert_eq!(How::of("echo '$x | y'"), direct(&["echo", "$x | y"]));
+        assert_eq!(program("'/bin/a b' c").as_deref(), Some("/bin/a b"));
+        assert_eq!(program("ls | wc").as_deref(), Some("ls"));
     }
 
     #[test]

@@ -3,31 +3,18 @@
 use std::collections::HashSet;
 
 use tracer::source::Span;
+use tracer::syntax::Facts;
 use tracer::syntax::ast::{Expr, ExprId, FunctionBody, Hist, Item, Stmt, VarRef};
 use tracer::syntax::print::print_file;
 use tracer::syntax::visit::{self, Visitor};
 
+use xtask::random::Random;
+
 use crate::case::Case;
-use crate::{Parsed, facts, fixpoint, has_errors, parse_text, scripts};
-
-/// Numbers that look random and are the same in every run.
-struct Xorshift(u64);
-
-impl Xorshift {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-}
+use crate::{Parsed, fixpoint, has_errors, parse_text, scripts};
 
 /// Damages a script in one place.
-fn mutate(text: &mut Vec<u8>, donors: &[Case], random: &mut Xorshift) {
+fn mutate(text: &mut Vec<u8>, donors: &[Case], random: &mut Random) {
     const SPICE: &[&str] = &[
         "{",
         "}",
@@ -99,7 +86,7 @@ fn mutate(text: &mut Vec<u8>, donors: &[Case], random: &mut Xorshift) {
         4 => text.truncate(at),
         _ => {
             if let Some(byte) = text.get_mut(at) {
-                *byte = random.next() as u8;
+                *byte = random.number() as u8;
             }
         }
     }
@@ -110,7 +97,7 @@ fn mutate(text: &mut Vec<u8>, donors: &[Case], random: &mut Xorshift) {
 fn parser_survives_damage() {
     let mut donors = scripts("parse/ok");
     donors.extend(scripts("parse/ko"));
-    let mut random = Xorshift(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut sound = 0;
     for round in 0..6000 {
         let case = &donors[round % donors.len()];
@@ -119,7 +106,7 @@ fn parser_survives_damage() {
             mutate(&mut text, &donors, &mut random);
         }
         let text = String::from_utf8_lossy(&text).into_owned();
-        let mut facts = facts();
+        let mut facts = Facts::example();
         facts.args = vec!["a b".to_owned(), "\"c".to_owned(), "%( 1 == 1 %? $1".to_owned()];
         let start = std::time::Instant::now();
         let parsed = parse_text(&text, &facts, &case.files);
@@ -260,7 +247,7 @@ fn check_depth() {
         ),
     ];
     for text in &too_deep {
-        let parsed = parse_text(text, &facts(), &[]);
+        let parsed = parse_text(text, &Facts::example(), &[]);
         let start: String = text.chars().take(60).collect();
         assert!(has_errors(&parsed.diagnostics), "no error for {start}");
         print_file(&parsed.tree);
@@ -276,7 +263,7 @@ fn check_depth() {
         repeat("1 + ", "1", "", 200),
     ];
     for text in &long {
-        let parsed = parse_text(text, &facts(), &[]);
+        let parsed = parse_text(text, &Facts::example(), &[]);
         let start: String = text.chars().take(60).collect();
         assert!(parsed.diagnostics.is_empty(), "{start}: {:?}", parsed.diagnostics.first());
         fixpoint(&print_file(&parsed.tree)).unwrap_or_else(|message| panic!("{start}: {message}"));

@@ -14,8 +14,8 @@ use tracer::sema::library::Library;
 use tracer::sema::program::Program;
 use tracer::sema::{self, print};
 use tracer::source::{FileId, SourceMap};
-use tracer::syntax;
 use tracer::syntax::ast::ExprIds;
+use tracer::syntax::{self, Facts};
 use tracer::world::MemoryWorld;
 use tracer_common::ir::verify;
 use tracer_common::limits::Limits;
@@ -24,7 +24,7 @@ use tracer_ebpf::target::Target;
 
 use crate::case::{self, Case, Outcome};
 use crate::fake::{Fake, NoTypes};
-use crate::{facts, has_errors};
+use crate::has_errors;
 
 /// A case after pass 2.
 pub(crate) struct Elaborated {
@@ -40,7 +40,7 @@ pub(crate) fn elaborate(case: &Case) -> Elaborated {
     for (path, text) in &case.files {
         world.files.insert(path.into(), text.clone().into_bytes());
     }
-    let mut facts = facts();
+    let mut facts = Facts::example();
     facts.args = case.directive("arg").map(str::to_owned).collect();
     let (mut sources, mut sink, mut ids) = (SourceMap::default(), Sink::default(), ExprIds::default());
     let mut library = Library::embedded();

@@ -16,7 +16,6 @@ use tracer_common::layout::{Home, Layout, SCALARS};
 use tracer_common::ledger;
 use tracer_ebpf::codegen;
 use tracer_ebpf::machine::{Context, Machine};
-use tracer_ebpf::object::{self, Parts};
 use tracer_ebpf::target::Target;
 
 use super::machine_globals;
@@ -176,16 +175,7 @@ fn machine(artifact: &Artifact, layout: &Layout, target: &Target) -> Result<Mach
     opt::optimize(&mut module, &roots).map_err(|error| Failure::Bug(error.to_string()))?;
     let generated = codegen::generate(&module, &artifact.manifest, layout, target)
         .map_err(|error| Failure::Bug(error.to_string()))?;
-    let programs = artifact.manifest.programs.iter().zip(&generated.programs).map(|(program, code)| {
-        object::Program { name: program.name.clone(), kind: program.kind, code: code.clone() }
-    });
-    let parts = Parts {
-        maps: generated.maps,
-        rodata: generated.rodata,
-        functions: generated.functions,
-        programs: programs.collect(),
-    };
-    let mut machine = Machine::new(&parts, target.cpus);
+    let mut machine = Machine::new(&generated.parts(&artifact.manifest), target.cpus);
     machine.fuel = 50_000_000;
     machine.ring_room = 1 << 28;
     machine.task.padded = target.features.isa_v4;

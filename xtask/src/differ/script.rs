@@ -93,17 +93,7 @@ pub enum Refusal {
 
 /// Passes 1 to 3.
 pub fn translate(text: &str, limits: &Limits, abilities: Abilities) -> Result<(Lowered, SourceMap), Refusal> {
-    let facts = Facts {
-        args: Vec::new(),
-        kernel_v: "6.12".to_owned(),
-        kernel_vr: "6.12".to_owned(),
-        arch: "x86_64".to_owned(),
-        config: std::collections::BTreeMap::new(),
-        systemtap_v: "5.6".to_owned(),
-        runtime: "bpf".to_owned(),
-        guru_mode: false,
-        privilege: "stapdev".to_owned(),
-    };
+    let facts = Facts::example();
     let (mut sources, mut sink, mut ids) = (SourceMap::default(), Sink::default(), ExprIds::default());
     let file = sources.add("script", text, None);
     let macros = Macros::default();

@@ -8,11 +8,11 @@
 use super::super::vcode::{Label, VInsn, VReg};
 use super::{Arg, Memory, Result, Selector};
 use crate::isa::{AluOp, JumpOp, Size};
-use tracer_common::format::{Conversion, ConversionKind, Part, Size as Width};
+use tracer_common::format::{Conversion, ConversionKind, Part, Size as Width, WIDEST_NUMBER};
 use tracer_common::ir::{Arg as Value, FormatId, LongOp, StrVar};
 
-/// Bytes of the buffer: a sign, thirty characters and the NUL.
-const BUFFER: u32 = 32;
+/// Bytes of the buffer: a sign, the characters and the NUL.
+const BUFFER: u32 = WIDEST_NUMBER + 2;
 /// Where the NUL stands.
 const LAST: u32 = BUFFER - 1;
 
@@ -29,9 +29,8 @@ impl Selector<'_, '_> {
             _ => (16, 16),
         };
         let width = match conversion.width {
-            None => 0,
-            Some(Width::Fixed(width)) if width < LAST => width,
-            Some(_) => return self.unsupported("a number of that width in sprintf()"),
+            Some(Width::Fixed(width)) => width,
+            Some(Width::Argument) | None => 0,
         };
         let buffer = self.temporary(BUFFER);
         self.store(Size::B, buffer.at(LAST), 0);
@@ -138,12 +137,10 @@ impl Selector<'_, '_> {
     }
 }
 
-/// The one conversion that a format consists of, when it is one of numbers that need no more than padding on the left.
+/// The one conversion that a format consists of, when it is a number that needs no more than padding.
 fn single(format: &[Part]) -> Option<&Conversion> {
-    use ConversionKind::{HexLower, HexUpper, Octal, Signed, Unsigned};
-    let [Part::Conversion(conversion)] = format else { return None };
-    let plain = conversion.precision.is_none()
-        && !(conversion.left || conversion.plus || conversion.space || conversion.alternate);
-    (plain && matches!(conversion.kind, Signed | Unsigned | HexLower | HexUpper | Octal))
-        .then_some(conversion)
+    match format {
+        [Part::Conversion(conversion)] if conversion.is_padded_number() => Some(conversion),
+        _ => None,
+    }
 }

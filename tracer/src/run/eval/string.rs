@@ -1,5 +1,7 @@
 //! String functions.
 
+use crate::run::output::format::escaped;
+
 /// `substr`: nothing when the start is out of range or the length is not positive.
 pub(super) fn substr(text: &[u8], start: i64, length: i64) -> Vec<u8> {
     let (Ok(start), Ok(length)) = (usize::try_from(start), usize::try_from(length)) else {
@@ -48,7 +50,7 @@ pub(super) fn quote(text: &[u8], most: usize, marks: bool) -> Vec<u8> {
     let mut fitting = 0;
     let mut cut = false;
     for byte in text {
-        let escape = escaped(*byte);
+        let escape = escaped(*byte, b'"');
         if out.len() + escape.len() + if marks { 2 } else { 0 } > most {
             cut = true;
             break;
@@ -62,22 +64,6 @@ pub(super) fn quote(text: &[u8], most: usize, marks: bool) -> Vec<u8> {
         (false, _) => out,
         (true, false) => [b"\"", &out[..], b"\""].concat(),
         (true, true) => [b"\"", &out[..fitting], b"\"..."].concat(),
-    }
-}
-
-fn escaped(byte: u8) -> Vec<u8> {
-    match byte {
-        0x07 => b"\\a".to_vec(),
-        0x08 => b"\\b".to_vec(),
-        b'\t' => b"\\t".to_vec(),
-        b'\n' => b"\\n".to_vec(),
-        0x0b => b"\\v".to_vec(),
-        0x0c => b"\\f".to_vec(),
-        b'\r' => b"\\r".to_vec(),
-        b'"' => b"\\\"".to_vec(),
-        b'\\' => b"\\\\".to_vec(),
-        0x20..0x7f => vec![byte],
-        _ => format!("\\{byte:03o}").into_bytes(),
     }
 }
 

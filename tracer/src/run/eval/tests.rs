@@ -1,6 +1,6 @@
 //! Every instruction of the user domain, from its text: what it prints, what it leaves, how it fails.
 //!
-//! **Not here:** what both domains have in common (`tests/differential.rs` runs the code generator's cases here too).
+//! **Not here:** whether both domains agree (`tests/differential.rs`, by scripts).
 
 use tracer_common::ir::{FuncId, parse, verify};
 use tracer_common::manifest::AttachPoint;

@@ -63,7 +63,7 @@ fn convert(
         ConversionKind::Character => {
             let byte = [number as u8];
             if conversion.alternate {
-                pad(out, left, columns, b' ', &escaped(byte[0]));
+                pad(out, left, columns, b' ', &escaped(byte[0], b'\''));
             } else {
                 pad(out, left, columns, b' ', &byte);
             }
@@ -145,8 +145,8 @@ fn pad(out: &mut Vec<u8>, left: bool, width: usize, with: u8, bytes: &[u8]) {
     }
 }
 
-/// A byte as in a character literal of C.
-fn escaped(byte: u8) -> Vec<u8> {
+/// A byte as in a literal of C that stands between these marks.
+pub(crate) fn escaped(byte: u8, mark: u8) -> Vec<u8> {
     match byte {
         0x07 => b"\\a".to_vec(),
         0x08 => b"\\b".to_vec(),
@@ -155,8 +155,8 @@ fn escaped(byte: u8) -> Vec<u8> {
         0x0b => b"\\v".to_vec(),
         0x0c => b"\\f".to_vec(),
         b'\r' => b"\\r".to_vec(),
-        b'\'' => b"\\'".to_vec(),
         b'\\' => b"\\\\".to_vec(),
+        _ if byte == mark => vec![b'\\', mark],
         0x20..0x7f => vec![byte],
         _ => format!("\\{byte:03o}").into_bytes(),
     }

@@ -112,6 +112,43 @@ pub(super) struct Builder<'b, 'a> {
 }
 
 impl<'b, 'a> Builder<'b, 'a> {
+    /// For a body of which nothing is known yet.
+    pub(super) fn new(
+        symbols: &'b mut Symbols<'a>,
+        outcomes: &'b Outcomes,
+        body: Body,
+        file: FileId,
+        is_library: &'b dyn Fn(FileId) -> bool,
+    ) -> Self {
+        Builder {
+            symbols,
+            outcomes,
+            body,
+            file,
+            is_library,
+            errors: Vec::new(),
+            locals: Vec::new(),
+            names: BTreeMap::new(),
+            saved: Vec::new(),
+            loops: 0,
+            result: Cell::default(),
+            has_result: false,
+            params: 0,
+            given: Vec::new(),
+            dead: 0,
+            visiting: Vec::new(),
+            at_entry: false,
+            guru: false,
+            skip_badvars: false,
+            read_at: BTreeMap::new(),
+            assigned: BTreeSet::new(),
+            warnings: Vec::new(),
+            flow: Flow::default(),
+            trace: Vec::new(),
+            lists: BTreeMap::new(),
+        }
+    }
+
     /// Builds a body that consists of several blocks: prologues, handler, epilogues.
     /// Also returns the number of each list of variables.
     pub(super) fn build(
