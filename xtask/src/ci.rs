@@ -27,7 +27,7 @@ pub fn run() -> Result<(), String> {
     steps.cargo("tests", &["test", "--workspace", "--no-fail-fast", "--", "--show-output"], &[]);
     steps.step("guests", || {
         let all = Matrix::parse("all")?;
-        vm::run(all.kernels(), &vm::Options { filter: String::new(), limit: 900, tracer: None })
+        vm::run(all.kernels(), &vm::Options { filter: String::new(), limit: 1500, tracer: None })
     });
     // The clock of a shared machine proves nothing: here only sizes and counts decide.
     steps.step("figures", || bench::measure(bench::Clock::Shown));

@@ -18,8 +18,8 @@ use crate::workspace;
 
 /// What became of the cases on one kernel.
 pub struct Run {
-    /// A verdict for every case that ended, with its name.
-    pub verdicts: Vec<(String, Verdict)>,
+    /// A verdict for every case that ended, with its name and how long it took on this machine's clock.
+    pub verdicts: Vec<(String, Verdict, Duration)>,
     /// How many cases never ran.
     pub missing: usize,
     /// Why the guest ended early.
@@ -79,7 +79,7 @@ fn listen(child: &mut Child, cases: &[Case], deadline: Instant, run: &mut Run) -
     if let Some(stdout) = child.stdout.take() {
         std::thread::spawn(move || lines(BufReader::new(stdout), &sender));
     }
-    let mut current: Option<(usize, Outcome)> = None;
+    let mut current: Option<(usize, Outcome, Instant)> = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let line = match receiver.recv_timeout(left) {
@@ -94,20 +94,20 @@ fn listen(child: &mut Child, cases: &[Case], deadline: Instant, run: &mut Run) -
             }
         };
         if let Some(number) = line.strip_prefix("@@case ") {
-            current = number.parse().ok().map(|number| (number, Outcome::default()));
+            current = number.parse().ok().map(|number| (number, Outcome::default(), Instant::now()));
         } else if line.starts_with("@@took ") {
-            if let Some((case, outcome)) =
-                current.take().and_then(|(n, outcome)| Some((cases.get(n)?, outcome)))
+            if let Some((case, outcome, began)) =
+                current.take().and_then(|(n, outcome, began)| Some((cases.get(n)?, outcome, began)))
             {
-                run.verdicts.push((case.name.clone(), outcome.judge(case)));
+                run.verdicts.push((case.name.clone(), outcome.judge(case), began.elapsed()));
             }
         } else if line == "@@done" {
             return None;
-        } else if let Some((_, outcome)) = &mut current {
+        } else if let Some((_, outcome, _)) = &mut current {
             outcome.line(&line);
         }
     }
-    current.and_then(|(number, _)| cases.get(number)).map(|case| case.name.clone())
+    current.and_then(|(number, ..)| cases.get(number)).map(|case| case.name.clone())
 }
 
 fn lines(mut from: impl BufRead, to: &Sender<String>) {

@@ -9,7 +9,7 @@ use crate::runtime::outcome::Verdict;
 /// Prints what went wrong on one kernel.
 pub fn kernel(kernel: Kernel, run: &Run) {
     let mut text = String::new();
-    for (name, verdict) in &run.verdicts {
+    for (name, verdict, _) in &run.verdicts {
         match verdict {
             Verdict::Pass => {}
             Verdict::Skip(why) => text.push_str(&format!("kernel {}: skip {name}: {why}\n", kernel.name())),
@@ -18,6 +18,11 @@ pub fn kernel(kernel: Kernel, run: &Run) {
                 text.push_str(&format!("kernel {}: FAIL {name}\n    {why}\n", kernel.name()));
             }
         }
+    }
+    let mut slowest: Vec<_> = run.verdicts.iter().map(|(name, _, took)| (took.as_secs(), name)).collect();
+    slowest.sort_unstable_by(|a, b| b.cmp(a));
+    for (seconds, name) in slowest.iter().take_while(|(seconds, _)| *seconds > 0).take(5) {
+        text.push_str(&format!("kernel {}: {seconds} s {name}\n", kernel.name()));
     }
     if let Some(why) = &run.trouble {
         text.push_str(&format!("kernel {}: {why}\n", kernel.name()));
@@ -32,7 +37,7 @@ pub fn table(runs: &[(Kernel, Run)]) -> Result<(), String> {
     let mut bad = 0;
     for (kernel, run) in runs {
         let count =
-            |test: fn(&Verdict) -> bool| run.verdicts.iter().filter(|(_, verdict)| test(verdict)).count();
+            |test: fn(&Verdict) -> bool| run.verdicts.iter().filter(|(_, verdict, _)| test(verdict)).count();
         let failed = count(|verdict| matches!(verdict, Verdict::Fail(_)));
         println!(
             "{:<6}  {:>6}  {failed:>6}  {:>7}  {:>7}  {:>7}",
