@@ -216,7 +216,9 @@ impl Evaluator<'_> {
                 frame.longs[dest.index()] = if read { width.apply(i64::from_le_bytes(bytes)) } else { 0 };
             }
             Inst::Emit { record, values } => {
-                let values = values.iter().map(|value| self.arg(frame, *value)).collect();
+                let types = &self.module.records[record.index()].fields;
+                let values = values.iter().zip(types);
+                let values = values.map(|(value, ty)| self.fit(self.arg(frame, *value), *ty)).collect();
                 self.host.emit(*record, values);
             }
             Inst::CallFunction { .. } => panic!("this is a bug: a call is control flow"),
