@@ -90,6 +90,8 @@ features! {
     ringbuf: 508,
     /// `bpf_probe_read_kernel` and `bpf_probe_read_user` (5.5).
     probe_read_kernel: 505,
+    /// Keys of hash maps above 512 bytes (5.11).
+    long_keys: 511,
     /// Atomic and, or, xor, xchg, cmpxchg and the fetching forms (5.12).
     atomics_fetch: 512,
     /// `bpf_for_each_map_elem` (5.13).

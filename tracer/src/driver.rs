@@ -67,6 +67,15 @@ struct Driver<'s> {
     shown: usize,
 }
 
+/// What pass 3 can count on, on a kernel.
+pub fn abilities(target: &Target) -> Abilities {
+    Abilities {
+        reads_statistics: target.features.lookup_percpu_elem,
+        trampolines: target.features.fentry,
+        long_keys: target.features.long_keys,
+    }
+}
+
 impl Driver<'_> {
     fn passes(&mut self) -> Result<u8, Stopped> {
         if let Script::Explain(code) = &self.session.script {
@@ -117,10 +126,7 @@ impl Driver<'_> {
 
     /// Passes 3 to 5; `None` when the kernel refused a trampoline.
     fn second_half(&mut self, program: &Program, target: Option<&Target>) -> Result<Option<u8>, Stopped> {
-        let abilities = target.map_or(Abilities::ALL, |target| Abilities {
-            reads_statistics: target.features.lookup_percpu_elem,
-            trampolines: target.features.fentry,
-        });
+        let abilities = target.map_or(Abilities::ALL, abilities);
         let mut lowered = self.timed(3, "translated", |driver| driver.pass_3(program, abilities))?;
         if self.session.last_pass == Pass::Translate {
             let text = format!("{}\n{}", lowered.module, lowered.manifest);

@@ -40,7 +40,12 @@ fn elaborate_ko() {
 
 #[test]
 fn translate_ok() {
-    case::run_folder("translate/ok", passes::check_translate);
+    case::run_folder("translate/ok", |case| passes::check_translate(case, true));
+}
+
+#[test]
+fn translate_ko() {
+    case::run_folder("translate/ko", |case| passes::check_translate(case, false));
 }
 
 #[test]

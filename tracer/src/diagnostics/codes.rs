@@ -33,6 +33,8 @@ codes! {
     Format = "format";
     /// A histogram has impossible bounds.
     Histogram = "histogram";
+    /// The kernel that runs here cannot do it; a newer one can.
+    KernelLimit = "kernel-limit";
     /// A macro is defined or used wrongly.
     Macro = "macro";
     /// A statement or operator stands where it has no meaning.

@@ -176,6 +176,15 @@ impl<'l, 'p> Body<'l, 'p> {
         );
     }
 
+    /// Reports what this kernel does not let a handler do.
+    pub(super) fn kernel_lacks(&mut self, span: Span, what: &str, since: &str) {
+        self.lower.sink.push(
+            Diagnostic::error(Code::KernelLimit, span, format!("this kernel does not allow {what}"))
+                .hint(format!("Linux {since} and newer do"))
+                .hint("print it, or compute it in a timer or end probe: those run in the user domain"),
+        );
+    }
+
     /// Whether a local is read or written outside a statement.
     pub(super) fn is_used_outside(&self, local: LocalId, stmt: &Stmt) -> bool {
         let uses = |body: &[Stmt]| {

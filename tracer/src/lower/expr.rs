@@ -206,7 +206,11 @@ impl<'p> Body<'_, 'p> {
                     return LongOp::Imm(0);
                 }
                 if self.is_kernel() && !self.lower.abilities.reads_statistics {
-                    self.unsupported(expr.span, "reading a statistic, on a kernel before 5.19,");
+                    self.kernel_lacks(
+                        expr.span,
+                        "a handler of the kernel domain to read a statistic",
+                        "5.19",
+                    );
                     return LongOp::Imm(0);
                 }
                 let keys = self.slice(*global, keys);

@@ -18,6 +18,7 @@ mod body;
 mod capacity;
 mod entry;
 mod expr;
+mod kernel_limit;
 mod late;
 mod place;
 mod regex;
@@ -63,11 +64,13 @@ pub struct Abilities {
     pub reads_statistics: bool,
     /// Trampolines at functions of the kernel (5.17): arguments and the result without registers.
     pub trampolines: bool,
+    /// Keys of shared arrays above 512 bytes (5.11).
+    pub long_keys: bool,
 }
 
 impl Abilities {
     /// Those of the newest kernels.
-    pub const ALL: Abilities = Abilities { reads_statistics: true, trampolines: true };
+    pub const ALL: Abilities = Abilities { reads_statistics: true, trampolines: true, long_keys: true };
 }
 
 /// Translates a program. Diagnostics go to the sink; the result is whole only when there are no errors among them.
@@ -101,7 +104,11 @@ pub fn lower(
     while let Some((function, domain, id)) = lower.pending.pop() {
         lower.function(function, domain, id);
     }
-    Lowered { module: lower.module.finish(), manifest: lower.manifest }
+    let (module, manifest) = (lower.module.finish(), lower.manifest);
+    if !abilities.long_keys {
+        kernel_limit::refuse_long_keys(program, &module, sink);
+    }
+    Lowered { module, manifest }
 }
 
 /// The state of the pass.

@@ -7,15 +7,20 @@
 use std::io;
 use std::path::Path;
 
+use tracer_common::layout::{MapKind, MapSpec};
 use tracer_ebpf::isa::{AluOp, AtomicOp, Helper, Insn, Reg, Size, Src, encode};
 use tracer_ebpf::target::{Arch, Features, Target};
 
 use super::bpf::{AttachType, ProgLoad, ProgType, Program, prog_load_quietly};
+use super::bpf_map::BpfMap;
 use super::link::{UserPlaces, kprobe_multi, uprobe_multi};
 use super::process::{page_size, possible_cpus};
 
 /// Scratch slots for each CPU.
 const SCRATCH_SLOTS: u32 = 4;
+
+/// Bytes of a program's stack (`MAX_BPF_STACK`), and of the longest key before Linux 5.11.
+const MAX_STACK: u32 = 512;
 
 /// Asks the running kernel. `kprobes`: whether the script has kernel probes, whose questions cost more. `function`: the
 /// type of a function that it probes, in the kernel's BTF.
@@ -31,6 +36,7 @@ pub fn target(ring_size: u32, kprobes: bool, function: Option<u32>) -> io::Resul
         features.attach_cookie_raw_tracepoint =
             loads(ProgType::RawTracepoint, &call(Helper::GetAttachCookie));
     }
+    features.long_keys = features.attach_cookie || has_long_keys();
     features.atomics_fetch = features.attach_cookie
         || loads(
             ProgType::Kprobe,
@@ -126,6 +132,18 @@ fn knows(helper: Helper) -> bool {
         Ok(_) => true,
         Err(error) => error.raw_os_error() == Some(libc::EACCES),
     }
+}
+
+/// Whether a key may be longer than a program's stack.
+fn has_long_keys() -> bool {
+    let spec = MapSpec {
+        name: "feature".into(),
+        kind: MapKind::Hash,
+        key_size: MAX_STACK + 8,
+        value_size: 8,
+        max_entries: 1,
+    };
+    BpfMap::create(&spec).is_ok()
 }
 
 fn nothing() -> [Insn; 2] {

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use tracer::diagnostics::Sink;
+use tracer::driver::abilities;
 use tracer::lower::{Abilities, Lowered, lower};
 use tracer::sema::arguments;
 use tracer::sema::families;
@@ -101,8 +102,15 @@ pub(crate) fn check_elaborate(case: &Case, good: bool) -> Result<String, String>
     finish(case, &done, good, output)
 }
 
-fn translate(done: &mut Elaborated) -> Result<Lowered, String> {
-    let lowered = lower(&done.program, &Limits::STAP, Abilities::ALL, &done.sources, &mut done.sink);
+/// For the kernel that a case names.
+fn target(case: &Case) -> Result<Option<Target>, String> {
+    let release = case.directive("target").next();
+    release.map(|release| Target::preset(release).ok_or_else(|| format!("no target {release}"))).transpose()
+}
+
+fn translate(case: &Case, done: &mut Elaborated) -> Result<Lowered, String> {
+    let abilities = target(case)?.as_ref().map_or(Abilities::ALL, abilities);
+    let lowered = lower(&done.program, &Limits::STAP, abilities, &done.sources, &mut done.sink);
     if !has_errors(done.sink.all()) {
         verify::verify(&lowered.module).map_err(|why| verify::explain(&lowered.module, &why))?;
     }
@@ -110,12 +118,15 @@ fn translate(done: &mut Elaborated) -> Result<Lowered, String> {
 }
 
 /// Pass 3.
-pub(crate) fn check_translate(case: &Case) -> Result<String, String> {
+pub(crate) fn check_translate(case: &Case, good: bool) -> Result<String, String> {
     let mut done = elaborate(case);
     if has_errors(done.sink.all()) {
-        return finish(case, &done, true, None);
+        return finish(case, &done, good, None);
     }
-    let lowered = translate(&mut done)?;
+    let lowered = translate(case, &mut done)?;
+    if !good {
+        return finish(case, &done, false, None);
+    }
     // Places are numbers of bytes, which change with every word that is written in a tapset.
     let text = lowered.module.to_string();
     let lines = text.lines().filter(|line| !line.starts_with("place "));
@@ -129,9 +140,8 @@ pub(crate) fn check_compile(case: &Case) -> Result<String, String> {
     if has_errors(done.sink.all()) {
         return finish(case, &done, true, None);
     }
-    let mut lowered = translate(&mut done)?;
-    let release = case.directive("target").next().unwrap_or("6.12");
-    let target = Target::preset(release).ok_or_else(|| format!("no target {release}"))?;
+    let mut lowered = translate(case, &mut done)?;
+    let target = target(case)?.unwrap_or(Target::LINUX_6_12);
     let object = compile(&lowered.module, &mut lowered.manifest, &target).map_err(|e| format!("{e:?}"))?;
     let output = Some(object.listing(&lowered.manifest));
     finish(case, &done, true, output)

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use tracer::artifact::Artifact;
 use tracer::diagnostics::{Code, Diagnostic, Severity, Sink};
+use tracer::driver::abilities;
 use tracer::lower::{Abilities, Lowered, lower};
 use tracer::sema;
 use tracer::sema::families;
@@ -124,10 +125,7 @@ pub fn translate(text: &str, limits: &Limits, abilities: Abilities) -> Result<(L
 
 /// All passes; without a target there must be nothing for the kernel.
 pub fn build(text: &str, limits: &Limits, target: Option<&Target>) -> Result<Artifact, Refusal> {
-    let abilities = target.map_or(Abilities::ALL, |target| Abilities {
-        reads_statistics: target.features.lookup_percpu_elem,
-        ..Abilities::ALL
-    });
+    let abilities = target.map_or(Abilities::ALL, abilities);
     let (mut lowered, sources) = translate(text, limits, abilities)?;
     let object = match target {
         None => None,
