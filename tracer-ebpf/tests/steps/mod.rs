@@ -1,5 +1,5 @@
 //! The script of a run case: comments of an `.ir` file that start with `;:`, in order. What runs them is a [`Subject`]: the machine,
-//! which runs what the code generator makes of the file (`tests/run.rs`), or the evaluator, which runs the file itself
+//! which runs what the code generator makes of the file (`tests/run.rs`); the evaluator, which runs the file itself
 //! (`tracer/tests/evaluator.rs`). So one file says what both must do.
 //!
 //! ```text
@@ -86,6 +86,10 @@ pub(crate) trait Subject {
     /// Whether each CPU keeps its part of a statistic; if not, the rest is left out.
     fn has_cpus(&self) -> bool;
     fn set(&mut self, setting: &Setting<'_>) -> Result<(), String>;
+    /// Whether a function asks for nothing that the subject cannot be told; else the case ends before it.
+    fn can_run(&self, _: FuncId) -> bool {
+        true
+    }
     fn run(&mut self, function: FuncId, hit: &Hit) -> Result<(), String>;
     /// The oldest of what was sent and not yet looked at.
     fn sent(&mut self) -> Result<Option<Sent>, String>;
@@ -160,6 +164,7 @@ pub(crate) fn perform(text: &str, module: &Module, subject: &mut dyn Subject) ->
                 continue;
             }
             _ if left_out => continue,
+            ["run", function, ..] if id(function, 'f').is_ok_and(|n| !subject.can_run(FuncId(n))) => break,
             words => Steps { module, subject }.step(words),
         };
         done.map_err(|error| format!("line {}: {step}: {error}", number + 1))?;
