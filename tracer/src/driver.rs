@@ -1,6 +1,6 @@
 //! The spine: pass 1 to pass 5, stop-after, timings; nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Instant;
@@ -334,14 +334,27 @@ impl Driver<'_> {
         let elapsed = start.elapsed();
         let style = Style { color: self.session.color };
         let new = &self.sink.all()[self.shown..];
-        let visible: Vec<Diagnostic> = new
-            .iter()
-            .filter(|d| !(self.session.no_warnings && d.severity == crate::diagnostics::Severity::Warning))
-            .cloned()
-            .collect();
+        let (mut words, mut similar) = (BTreeSet::new(), 0);
+        let mut visible: Vec<Diagnostic> = Vec::new();
+        for diagnostic in new {
+            let is_warning = diagnostic.severity == crate::diagnostics::Severity::Warning;
+            if is_warning && self.session.no_warnings {
+                continue;
+            }
+            // Of warnings with the same words the first is shown, as SystemTap does it.
+            if is_warning && !words.insert(diagnostic.message.clone()) && self.session.verbose == 0 {
+                similar += 1;
+                continue;
+            }
+            visible.push(diagnostic.clone());
+        }
         self.shown = self.sink.all().len();
         for diagnostic in &visible {
             self.message(render(&self.sources, diagnostic, style).trim_end());
+        }
+        if similar > 0 {
+            self.message(&format!("Number of similar warning messages suppressed: {similar}."));
+            self.message("Rerun with -v to see them.");
         }
         let warnings_count = self.session.strict_warnings && !visible.is_empty();
         if self.sink.has_errors() || warnings_count {

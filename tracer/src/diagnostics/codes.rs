@@ -47,6 +47,8 @@ codes! {
     NeverAssigned = "never-assigned";
     /// Types or variables are needed, and the debug information that has them is not there.
     NoDebugInfo = "no-debug-info";
+    /// A statement, an assignment or a handler does nothing.
+    NoEffect = "no-effect";
     /// A program or library cannot be opened.
     NoFile = "no-file";
     /// The running kernel was built without kprobes.

@@ -14,8 +14,8 @@ use crate::diagnostics::{Code, Diagnostic};
 use crate::lower::Lower;
 use crate::lower::capacity::Owner;
 use crate::lower::late::{self, LateLocals, Leaves};
-use crate::lower::walk;
 use crate::sema::program::{Expr, ExprKind, FunctionId, Local, LocalId, Place, Stmt, StmtKind, Ty};
+use crate::sema::walk;
 use crate::source::Span;
 
 /// Where `break` and `continue` go.

@@ -9,10 +9,10 @@ use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::SiteFact;
 use tracer_common::limits::Limits;
 
-use crate::lower::walk;
 use crate::sema::program::{
     Element, Expr, ExprKind, Iterated, Local, LocalId, Place, Program, Stmt, StmtKind, TargetValue, Ty,
 };
+use crate::sema::walk;
 
 /// Rounds after which whatever still grows is given MAXSTRINGLEN.
 const ROUNDS: usize = 6;

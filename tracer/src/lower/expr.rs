@@ -8,8 +8,8 @@ use tracer_common::ir::{
 
 use crate::lower::body::Body;
 use crate::lower::late::{self, Leaf, Moved};
-use crate::lower::walk;
 use crate::sema::program::{self as hir, Expr, ExprKind, Place, TargetValue, Ty};
+use crate::sema::walk;
 
 impl<'p> Body<'_, 'p> {
     /// Evaluates an expression for its effect alone.

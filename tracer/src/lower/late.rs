@@ -18,10 +18,10 @@ use crate::diagnostics::{Code, Diagnostic};
 use crate::lower::Abilities;
 use crate::lower::body::Body;
 use crate::lower::usage::Touches;
-use crate::lower::walk;
 use crate::sema::program::{
     Expr, ExprKind, FunctionId, LocalId, Place, Program, Stmt, StmtKind, TargetValue, Ty,
 };
+use crate::sema::walk;
 
 /// What is moved.
 #[derive(Clone, Copy)]

@@ -26,7 +26,6 @@ mod split;
 mod stmt;
 mod text;
 mod usage;
-mod walk;
 
 use std::collections::BTreeMap;
 

@@ -13,8 +13,8 @@ use tracer_common::ir::{Arg, Dest, Inst, LongOp, StrOp};
 use crate::lower::body::Body;
 use crate::lower::capacity::Owner;
 use crate::lower::late::{self, Captured, Inside, LateLocals, Leaves};
-use crate::lower::walk;
 use crate::sema::program::{Expr, FunctionId, LocalId, Program, Stmt, StmtKind, Ty};
+use crate::sema::walk;
 
 /// The two parts of a function: statements for the handler, and what it returns.
 pub(super) struct Parts<'p> {

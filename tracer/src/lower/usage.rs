@@ -13,11 +13,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::lower::walk;
 use crate::sema::program::{
     Element, Expr, ExprKind, Global, GlobalId, GlobalTy, Iterated, Place, Program, Stmt, StmtKind, Trigger,
     Ty,
 };
+use crate::sema::walk;
 use tracer_common::ir::BinOp;
 use tracer_common::stat::StatOp;
 

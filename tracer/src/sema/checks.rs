@@ -19,12 +19,12 @@ impl Elaborator<'_, '_> {
         }
     }
 
-    /// Warns of globals that nothing ever writes.
+    /// Warns of globals that are read and that nothing ever writes.
     fn never_assigned(&self, sink: &mut Sink) {
         let names = self.symbols.globals.iter().map(|info| &*info.decl.name.name);
         for info in &self.symbols.globals {
             let given = info.decl.init.is_some() || info.setting.is_some();
-            if info.written || given || (self.is_library)(info.file) {
+            if info.written || !info.read || given || (self.is_library)(info.file) {
                 continue;
             }
             let name = &info.decl.name;

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::diagnostics::{Code, Diagnostic, Sink};
 use crate::sema::build::{self, Body, Builder, Built, Flow};
 use crate::sema::elaborate::{self, Elaborator};
+use crate::sema::elide::elide;
 use crate::sema::program::{
     Function, FunctionId, Global, GlobalTy, Literal, LocalId, Probe, Program, Stmt, StmtKind, Ty,
 };
@@ -250,14 +251,18 @@ impl Elaborator<'_, '_> {
                 body: built.body,
             })
             .collect();
-        Program {
+        let mut program = Program {
             globals,
             functions,
             probes,
             sites: self.sites,
             listing: self.listing.unwrap_or_default(),
             skip_badvars: self.skip_badvars,
+        };
+        if program.listing.is_empty() && !sink.has_errors() {
+            elide(&mut program, self.is_library, sink);
         }
+        program
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::sema::program::{Element, Expr, ExprKind, Foreach, Iterated, Place, Stmt, StmtKind, Target};
 
 /// Calls `visit` for each direct subexpression.
-pub(super) fn children<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
+pub(crate) fn children<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
     match &expr.kind {
         ExprKind::Number(_)
         | ExprKind::Str(_)
@@ -71,13 +71,13 @@ fn place_children<'a>(place: &'a Place, visit: &mut dyn FnMut(&'a Expr)) {
 }
 
 /// Calls `visit` for an expression and everything inside it, the outermost first.
-pub(super) fn expr<'a>(root: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
+pub(crate) fn expr<'a>(root: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
     visit(root);
     children(root, &mut |child| expr(child, visit));
 }
 
 /// Calls `visit` for the expressions that a statement holds itself, not those of statements inside it.
-pub(super) fn stmt_exprs<'a>(stmt: &'a Stmt, visit: &mut dyn FnMut(&'a Expr)) {
+pub(crate) fn stmt_exprs<'a>(stmt: &'a Stmt, visit: &mut dyn FnMut(&'a Expr)) {
     match &stmt.kind {
         StmtKind::Expr(e) => visit(e),
         StmtKind::If { cond, .. } => visit(cond),
@@ -104,7 +104,7 @@ pub(super) fn stmt_exprs<'a>(stmt: &'a Stmt, visit: &mut dyn FnMut(&'a Expr)) {
 }
 
 /// Calls `visit` for every statement of a body, nested ones too, the outer first.
-pub(super) fn stmts<'a>(body: &'a [Stmt], visit: &mut dyn FnMut(&'a Stmt)) {
+pub(crate) fn stmts<'a>(body: &'a [Stmt], visit: &mut dyn FnMut(&'a Stmt)) {
     for stmt in body {
         visit(stmt);
         match &stmt.kind {
@@ -133,6 +133,6 @@ pub(super) fn stmts<'a>(body: &'a [Stmt], visit: &mut dyn FnMut(&'a Stmt)) {
 }
 
 /// Calls `visit` for every expression of a body, nested ones too.
-pub(super) fn exprs<'a>(body: &'a [Stmt], visit: &mut dyn FnMut(&'a Expr)) {
+pub(crate) fn exprs<'a>(body: &'a [Stmt], visit: &mut dyn FnMut(&'a Expr)) {
     stmts(body, &mut |stmt| stmt_exprs(stmt, &mut |e| expr(e, visit)));
 }
