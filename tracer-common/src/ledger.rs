@@ -17,6 +17,9 @@ pub const TARGET: u32 = 16;
 /// Offset of the process (64 bits) whose hits alone count, or 0: for probes in user code that the kernel cannot limit
 /// to a process by itself.
 pub const FILTER: u32 = 24;
+/// Offset of the number of errors (64 bits) that nothing caught, of both domains: the one past MAXERRORS ends the session
+/// where it happens. Not counted where MAXERRORS is 0, and the first one ends it.
+pub const ERRORS: u32 = 32;
 /// Offset of a word (64 bits) that stays 0: programs take from it a zero that the kernel's verifier does not know.
 pub const ZERO: u32 = 56;
 /// Counters in a row.

@@ -67,6 +67,7 @@ struct World {
     memory: Vec<(Space, u64, Vec<u8>)>,
     sent: VecDeque<Sent>,
     closed: bool,
+    errors: u32,
     sink: Kept,
 }
 
@@ -83,6 +84,7 @@ impl World {
             memory: Vec::new(),
             sent: VecDeque::new(),
             closed: false,
+            errors: 0,
             sink: Kept::default(),
         }
     }
@@ -205,7 +207,8 @@ impl Subject for Evaluated<'_> {
         if let Err(error) = evaluator.run(function, &[]) {
             let place = error.place.map_or(0, |place| place.index() as u32);
             self.world.sent.push_back(Sent::Error { text: error.message, place, word: None });
-            self.world.closed |= self.module.limits.errors == 0;
+            self.world.errors += 1;
+            self.world.closed |= self.world.errors > self.module.limits.errors;
         }
         Ok(())
     }

@@ -122,6 +122,8 @@ async fn events(
         None => None,
     };
     let mut ring = ring;
+    // Errors of the user domain that the kernel side counts as well; those of begin handlers it has been told.
+    let mut told = session.own_errors;
     let mut beat = interval_at(Instant::now() + BEAT, BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while !session.is_over() {
@@ -149,6 +151,10 @@ async fn events(
             }
             Some(Event::Signal | Event::TargetEnded | Event::TimeOut) => session.host.exiting = true,
             Some(Event::Timer { .. } | Event::Records) | None => {}
+        }
+        if let Some(kernel) = kernel {
+            kernel.add_errors(session.own_errors - told);
+            told = session.own_errors;
         }
         if !crate::run::eval::Host::sink(&mut session.host).flush() {
             session.host.exiting = true;

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
 
 use aya::maps::{Map, MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
@@ -139,6 +140,11 @@ impl Kernel {
     /// Lets handlers run from now on.
     pub fn arm(&self) {
         self.ledger.store(ledger::STATE as usize, 0);
+    }
+
+    /// Adds errors of the user domain to those that the kernel side counts.
+    pub fn add_errors(&self, errors: u64) {
+        self.ledger.word(ledger::ERRORS as usize).fetch_add(errors, Ordering::AcqRel);
     }
 
     /// Whether a handler called `exit()`.

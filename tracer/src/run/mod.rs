@@ -181,6 +181,7 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
     session.begin();
     if !session.is_over() {
         if let Some(kernel) = &kernel {
+            kernel.add_errors(session.own_errors);
             kernel.arm();
         }
         session.host.sink().flush();

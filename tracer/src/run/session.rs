@@ -27,6 +27,8 @@ pub struct Session<'a> {
     pub host: RealHost,
     /// Handler errors so far.
     pub errors: u64,
+    /// Those of them that happened in the user domain.
+    pub own_errors: u64,
     /// Hits that the kernel side skipped so far.
     pub skipped: u64,
     /// Handlers of the user domain that did not get their locks.
@@ -46,7 +48,16 @@ enum Moment {
 impl<'a> Session<'a> {
     /// A session that has not begun.
     pub fn new(artifact: &'a Artifact, globals: &'a mut dyn Globals, host: RealHost) -> Session<'a> {
-        Session { artifact, globals, host, errors: 0, skipped: 0, skipped_here: 0, malformed: 0 }
+        Session {
+            artifact,
+            globals,
+            host,
+            errors: 0,
+            own_errors: 0,
+            skipped: 0,
+            skipped_here: 0,
+            malformed: 0,
+        }
     }
 
     /// Whether the session must end: `exit()`, or more errors than MAXERRORS.
@@ -65,7 +76,7 @@ impl<'a> Session<'a> {
 
     /// Runs the begin handlers.
     pub fn begin(&mut self) {
-        for (function, site) in self.handlers(Moment::Begin) {
+        for (_, function, site) in self.handlers(Moment::Begin) {
             if self.is_over() {
                 break;
             }
@@ -76,11 +87,15 @@ impl<'a> Session<'a> {
     /// Runs end or error handlers, and prints what is to be printed at the end.
     pub fn end(&mut self) {
         let moment = if self.failed() { Moment::Error } else { Moment::End };
-        for (function, site) in self.handlers(moment) {
+        // As SystemTap does it: what nobody read is printed by the last of the handlers `end`, without a number or with 0.
+        let mut unprinted = moment == Moment::End;
+        for (order, function, site) in self.handlers(moment) {
+            if order > 0 && std::mem::take(&mut unprinted) {
+                self.print_globals();
+            }
             self.handler(function, &[], site);
         }
-        // As SystemTap does it: printing what nobody read is an end handler's business.
-        if moment == Moment::End {
+        if unprinted {
             self.print_globals();
         }
         if self.skipped_too_many() {
@@ -102,7 +117,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn handlers(&self, moment: Moment) -> Vec<(FuncId, u32)> {
+    /// Handlers in their order, with the numbers that make it.
+    fn handlers(&self, moment: Moment) -> Vec<(i64, FuncId, u32)> {
         let mut found: Vec<(i64, FuncId, u32)> = self
             .artifact
             .module
@@ -119,7 +135,7 @@ impl<'a> Session<'a> {
             })
             .collect();
         found.sort_by_key(|(order, _, _)| *order);
-        found.into_iter().map(|(_, function, site)| (function, site)).collect()
+        found
     }
 
     /// Runs one handler or continuation at a site.
@@ -135,6 +151,7 @@ impl<'a> Session<'a> {
                 .run(function, args);
         self.globals.unlock(locks);
         if let Err(error) = result {
+            self.own_errors += 1;
             self.report(&error, site);
         }
     }

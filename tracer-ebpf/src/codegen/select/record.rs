@@ -5,10 +5,10 @@
 
 use super::super::vcode::{Base, Constant, VInsn, VReg, VSrc};
 use super::{Failure, Memory, Result, Selector};
-use crate::isa::{AluOp, Helper, JumpOp, Size};
+use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Size};
 use tracer_common::ir::{Arg, Block, RecordId, StrOp, StrVar, Ty};
 use tracer_common::layout::align8;
-use tracer_common::ledger::Cell;
+use tracer_common::ledger::{self, Cell};
 use tracer_common::record::{self, ErrorKind};
 
 /// Bytes of an error's record.
@@ -293,17 +293,34 @@ impl Selector<'_, '_> {
     pub(super) fn failure_block(&mut self) {
         let Some(failure) = self.failure else { return };
         self.at(failure.label);
-        self.first_error_ends();
+        self.last_error_ends();
         self.output(failure.record.into(), ERROR_SIZE, Cell::Errors);
         self.jump(self.exit);
     }
 
-    /// Where MAXERRORS allows no error, the kernel side ends at the first one, and does not run on until the report was
-    /// read.
-    fn first_error_ends(&mut self) {
-        if self.shared.module.limits.errors == 0 {
-            self.close_session();
+    /// The kernel side ends at the error that is one too many, and does not run on until the report was read.
+    fn last_error_ends(&mut self) {
+        let allowed = self.shared.module.limits.errors;
+        match allowed {
+            0 => return self.close_session(),
+            u32::MAX => return,
+            _ => {}
         }
+        let errors = self.header(ledger::ERRORS);
+        let Base::Reg(base) = errors.base else { panic!("this is a bug: the ledger is in the frame") };
+        let one = self.known(Constant::Number(1));
+        self.push(VInsn::Atomic { op: AtomicOp::Add, fetch: false, base, off: errors.off, src: one });
+        // Read after it was added to: whoever takes it past the limit sees that, on kernels without a fetching addition too.
+        let count = self.load_from(Size::Dw, errors);
+        let allowed = self.known(Constant::Number(i64::from(allowed)));
+        let (end, on) = (self.block(true), self.block(false));
+        self.jump_if(JumpOp::Gt, count, allowed, end);
+        self.jump(on);
+        self.aside(end, |s| {
+            s.close_session();
+            s.jump(on);
+        });
+        self.at(on);
     }
 
     /// Sends a record that lies ready; one that finds the ring full is counted.
@@ -336,7 +353,7 @@ impl Selector<'_, '_> {
         };
         let place = self.place;
         let size = record::HEADER + 16 + STRING_HEAD + align8(capacity);
-        self.first_error_ends();
+        self.last_error_ends();
         self.send(record::ERROR, size, |s, to| {
             s.store(Size::Dw, to.at(record::HEADER), record::error_word(place.0, ErrorKind::Message));
             s.store(Size::Dw, to.at(record::HEADER + 8), 0);
