@@ -90,6 +90,13 @@ intrinsics! {
     Target = "target"() -> Long, Both, Context, false;
     /// Address of the current `struct task_struct`.
     TaskCurrent = "task_current"() -> Long, Kernel, Context, false;
+    /// A machine register by its name, a literal: with its sign when the second argument is not 0; raises `Registers`
+    /// where there are none.
+    Register = "register"(Str, Long) -> Long, Both, Context, true;
+    /// Whether the program runs at a place in user code.
+    UserMode = "user_mode"() -> Long, Both, Context, false;
+    /// Whether the program runs at a function's return.
+    IsReturn = "is_return"() -> Long, Both, Context, false;
     /// The string at a user address, cut to the result's capacity; raises `UserFault`.
     UserString = "user_string"(Long) -> Str, Kernel, Context, true;
     /// At most n bytes (second argument) of the string at a user address; raises `UserFault`.

@@ -69,6 +69,8 @@ pub enum ErrorKind {
     Nesting = 8,
     /// A histogram index out of range.
     HistogramIndex = 9,
+    /// A machine register was asked for where there are none.
+    Registers = 10,
 }
 
 /// The words for an error of the kernel side, without its place. A [`ErrorKind::Message`] brings its own.
@@ -86,8 +88,12 @@ pub fn error_text(module: &Module, kind: ErrorKind, argument: u64) -> String {
         ErrorKind::Action => "MAXACTION exceeded".into(),
         ErrorKind::Nesting => "MAXNESTING exceeded".into(),
         ErrorKind::HistogramIndex => "histogram index out of range".into(),
+        ErrorKind::Registers => NO_REGISTERS.into(),
     }
 }
+
+/// The words for a machine register where there are none.
+pub const NO_REGISTERS: &str = "cannot access CPU registers in this context";
 
 /// The words for an insert into a full array: they name the limit that was given.
 pub fn overflow_text(max_entries: u32, limits: &Limits) -> String {
@@ -128,6 +134,7 @@ impl ErrorKind {
             ErrorKind::Action,
             ErrorKind::Nesting,
             ErrorKind::HistogramIndex,
+            ErrorKind::Registers,
         ]
         .into_iter()
         .find(|kind| *kind as u64 == number)

@@ -45,6 +45,44 @@ impl Arch {
         }
     }
 
+    /// Where in `struct pt_regs` a register is by its name, and how many bytes the name means: `ah` is one byte.
+    pub fn register_named(self, name: &[u8]) -> Option<(i16, u8)> {
+        /// Offset; names of 8, 4, 2 and 1 bytes, and of the second byte.
+        type Row = (i16, [&'static str; 5]);
+        const X86_64: [Row; 21] = [
+            (0, ["r15", "", "", "", ""]),
+            (8, ["r14", "", "", "", ""]),
+            (16, ["r13", "", "", "", ""]),
+            (24, ["r12", "", "", "", ""]),
+            (32, ["rbp", "ebp", "bp", "", ""]),
+            (40, ["rbx", "ebx", "bx", "bl", "bh"]),
+            (48, ["r11", "", "", "", ""]),
+            (56, ["r10", "", "", "", ""]),
+            (64, ["r9", "", "", "", ""]),
+            (72, ["r8", "", "", "", ""]),
+            (80, ["rax", "eax", "ax", "al", "ah"]),
+            (88, ["rcx", "ecx", "cx", "cl", "ch"]),
+            (96, ["rdx", "edx", "dx", "dl", "dh"]),
+            (104, ["rsi", "esi", "si", "", ""]),
+            (112, ["rdi", "edi", "di", "", ""]),
+            (120, ["orig_rax", "orig_eax", "orig_ax", "", ""]),
+            (128, ["rip", "eip", "ip", "", ""]),
+            (136, ["xcs", "", "cs", "", ""]),
+            (144, ["eflags", "", "flags", "", ""]),
+            (152, ["rsp", "esp", "sp", "", ""]),
+            (160, ["xss", "", "ss", "", ""]),
+        ];
+        let rows = match self {
+            Arch::X86_64 => &X86_64,
+        };
+        let kinds = [(0, 8), (0, 4), (0, 2), (0, 1), (1, 1)];
+        rows.iter().find_map(|(offset, names)| {
+            let kind = names.iter().position(|known| !known.is_empty() && known.as_bytes() == name)?;
+            let (skip, bytes) = kinds[kind];
+            Some((offset + skip, bytes))
+        })
+    }
+
     /// Bytes of `struct pt_regs`.
     pub fn registers_size(self) -> u32 {
         match self {
@@ -180,5 +218,9 @@ mod tests {
         assert_eq!(Arch::X86_64.register_offset(5), Some(112), "rdi");
         assert_eq!(Arch::X86_64.register_offset(16), Some(128), "rip");
         assert_eq!(Arch::X86_64.register_offset(17), None);
+        assert_eq!(Arch::X86_64.register_named(b"rdi"), Some((112, 8)));
+        assert_eq!(Arch::X86_64.register_named(b"edi"), Some((112, 4)));
+        assert_eq!(Arch::X86_64.register_named(b"ah"), Some((81, 1)));
+        assert_eq!(Arch::X86_64.register_named(b""), None);
     }
 }

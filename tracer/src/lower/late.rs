@@ -17,6 +17,7 @@ use tracer_common::ir::{Arg, BinOp, ContextKind, Dest, Domain, Inst, LongOp, Str
 use crate::diagnostics::{Code, Diagnostic};
 use crate::lower::Abilities;
 use crate::lower::body::Body;
+use crate::lower::hit::is_of_the_hit;
 use crate::lower::usage::Touches;
 use crate::sema::program::{
     Expr, ExprKind, FunctionId, LocalId, Place, Program, Stmt, StmtKind, TargetValue, Ty,
@@ -218,7 +219,7 @@ pub(super) fn is_deferrable(program: &Program, function: FunctionId) -> bool {
 }
 
 /// Whether a script function only computes.
-fn is_pure(program: &Program, function: FunctionId) -> bool {
+pub(super) fn is_pure(program: &Program, function: FunctionId) -> bool {
     computes_only(program, function, false, &mut Vec::new())
 }
 
@@ -496,10 +497,17 @@ impl<'p> Body<'_, 'p> {
     ) {
         let mut leaves = Vec::new();
         let mut locals = Vec::new();
+        let program = self.lower.program;
         walk::exprs(std::slice::from_ref(stmt), &mut |e| match &e.kind {
             ExprKind::Local(local) => locals.push(*local),
             ExprKind::Intrinsic { intrinsic, args }
                 if intrinsic.effect() == Effect::Context && args.is_empty() =>
+            {
+                leaves.push(e);
+            }
+            ExprKind::Call { function, args }
+                if args.iter().all(|arg| matches!(arg.kind, ExprKind::Number(_) | ExprKind::Str(_)))
+                    && is_of_the_hit(program, *function) =>
             {
                 leaves.push(e);
             }

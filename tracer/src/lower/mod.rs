@@ -18,6 +18,7 @@ mod body;
 mod capacity;
 mod entry;
 mod expr;
+mod hit;
 mod kernel_limit;
 mod late;
 mod place;
@@ -241,6 +242,7 @@ impl<'p> Lower<'p> {
             && matches!(kind, ProgramKind::Kprobe | ProgramKind::Kretprobe)
             && probe.sites.len() <= FEW
             && probe.sites.iter().all(known)
+            && !hit::asks_for_registers(self.program, probe)
     }
 
     /// Names a kernel function as a program of the manifest; as one for each site where the kind asks for it.

@@ -41,6 +41,12 @@ const FIXTURES: &[Fixture] = &[
         stripped: true,
     },
     Fixture {
+        name: "calls_dynamic",
+        source: Source::File("calls.c"),
+        flags: &["-O2", "-fno-inline", "-rdynamic"],
+        stripped: true,
+    },
+    Fixture {
         name: "calls_dwarf4",
         source: Source::File("calls.c"),
         flags: &["-gdwarf-4", "-O2", "-fno-inline"],

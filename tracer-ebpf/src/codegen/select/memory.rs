@@ -3,7 +3,7 @@
 use super::super::vcode::{Base, VInsn};
 use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
-use tracer_common::ir::{ContextKind, LongOp, OnFault, Source, Space, Var, Width};
+use tracer_common::ir::{ContextKind, Dest, LongOp, OnFault, Source, Space, StrOp, Var, Width};
 use tracer_common::ledger::{self, Cell};
 use tracer_common::manifest::ProgramKind;
 use tracer_common::record::ErrorKind;
@@ -38,6 +38,40 @@ impl Selector<'_, '_> {
         self.push(VInsn::Load { size, dst, base, off: offset });
         if size == Size::Dw && width.bytes < 8 {
             self.extend(dst, width);
+        }
+        Ok(())
+    }
+
+    /// `register("edi")`: where the context has registers.
+    pub(super) fn register_named(&mut self, dest: Option<Dest>, name: StrOp, signed: LongOp) -> Result {
+        if !matches!(self.function.context, ContextKind::Registers | ContextKind::Perf) {
+            self.raise(ErrorKind::Registers, 0);
+            let dead = self.block(true);
+            self.at(dead);
+            return Ok(());
+        }
+        let Some(text) = self.literal(name) else {
+            return self.unsupported("a register whose name is not a literal");
+        };
+        let Some((offset, bytes)) = self.shared.target.arch.register_named(text) else {
+            let name = alloc::string::String::from_utf8_lossy(text).into_owned();
+            return self.unsupported(&alloc::format!("a register {name}: there is none, so it"));
+        };
+        let Some(Dest::Long(dest)) = dest else { return Ok(()) };
+        let dst = self.var(dest);
+        // The whole word: some contexts allow no part of it.
+        let within = offset % 8;
+        self.push(VInsn::Load {
+            size: Size::Dw,
+            dst,
+            base: Base::Reg(self.ctx),
+            off: i32::from(offset - within),
+        });
+        if within != 0 {
+            self.alu(AluOp::Rsh, dst, i32::from(within) * 8);
+        }
+        if bytes < 8 {
+            self.extend(dst, Width { bytes, signed: signed != LongOp::Imm(0) });
         }
         Ok(())
     }

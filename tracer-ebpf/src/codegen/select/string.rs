@@ -12,6 +12,7 @@ use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{Arg, Dest, Function, LongOp, SiteFact, Space, StrOp, StrVar, Var, Visitor};
 use tracer_common::layout::{MapKind, MapSpec, align8};
 use tracer_common::ledger::{self, Cell};
+use tracer_common::manifest::ProgramKind;
 use tracer_common::record;
 
 /// Longer literals are copied from the constants instead of being built by stores.
@@ -265,6 +266,19 @@ impl Selector<'_, '_> {
             (Intrinsic::MonotonicNs, _) => self.plain(Helper::KtimeGetNs, intrinsic, dest),
             (Intrinsic::Random, _) => self.plain(Helper::GetPrandomU32, intrinsic, dest),
             (Intrinsic::TaskCurrent, _) => self.plain(Helper::GetCurrentTask, intrinsic, dest),
+            (Intrinsic::Register, [Arg::Str(name), Arg::Long(signed)]) => {
+                return self.register_named(dest, *name, *signed);
+            }
+            (Intrinsic::UserMode | Intrinsic::IsReturn, _) => {
+                let kinds = match intrinsic {
+                    Intrinsic::UserMode => [ProgramKind::Uprobe, ProgramKind::Uretprobe].as_slice(),
+                    _ => &[ProgramKind::Uretprobe, ProgramKind::Kretprobe, ProgramKind::Fexit],
+                };
+                if let Some(var) = long_dest(intrinsic, dest) {
+                    let value = kinds.contains(&self.entry.kind);
+                    self.constant(self.var(var), i64::from(value));
+                }
+            }
             (Intrinsic::RealtimeNs, _) => {
                 self.plain(Helper::KtimeGetNs, intrinsic, dest);
                 let offset = self.header(ledger::REALTIME_OFFSET);

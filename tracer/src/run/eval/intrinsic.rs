@@ -2,6 +2,7 @@
 
 use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{PlaceId, Space};
+use tracer_common::record::NO_REGISTERS;
 
 use super::{Evaluator, RuntimeError, string};
 use crate::run::value::Value;
@@ -30,6 +31,8 @@ impl Evaluator<'_> {
             Intrinsic::RealtimeNs => Value::Long(self.host.realtime_ns()),
             Intrinsic::Target => Value::Long(self.host.target()),
             Intrinsic::TaskCurrent => Value::Long(self.host.task()),
+            Intrinsic::Register => return Err(RuntimeError::new(NO_REGISTERS, place)),
+            Intrinsic::UserMode | Intrinsic::IsReturn => Value::Long(0),
             Intrinsic::UserString => self.text_at(Space::User, long(0), room, place)?,
             Intrinsic::UserStringN => self.text_at(Space::User, long(0), at_most(1), place)?,
             Intrinsic::KernelString => self.text_at(Space::Kernel, long(0), room, place)?,
