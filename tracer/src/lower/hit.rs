@@ -5,8 +5,9 @@
 use tracer_common::intrinsic::{Domains, Effect, Intrinsic};
 
 use crate::lower::late::is_pure;
-use crate::lower::walk;
+
 use crate::sema::program::{Expr, ExprKind, FunctionId, Place, Probe, Program, StmtKind, Ty};
+use crate::sema::walk;
 
 /// Whether a probe names machine registers, itself or through what it calls: a trampoline has none.
 pub(super) fn asks_for_registers(program: &Program, probe: &Probe) -> bool {
