@@ -113,6 +113,8 @@ intrinsics! {
     Isinstr = "isinstr"(Str, Str) -> Long, User, Pure, false;
     /// The byte at an index, 0 past the end.
     Stringat = "stringat"(Str, Long) -> Long, Both, Pure, false;
+    /// Whether a regular expression, the second string and a literal, finds something in the first.
+    Search = "search"(Str, Str) -> Long, Both, Pure, false;
     /// `strtol(s, base)`.
     Strtol = "strtol"(Str, Long) -> Long, User, Pure, false;
     /// Index of the first place where the second string occurs, or -1.

@@ -244,19 +244,24 @@ impl Driver<'_> {
         if let Some(target) = target {
             match compile(&lowered.module, &mut lowered.manifest, target) {
                 Ok(compiled) => object = Some(compiled),
-                Err(CodegenError::Unsupported { place, what }) => {
+                Err(CodegenError::Limit(what)) => return self.fail(&what),
+                Err(
+                    ref
+                    error @ (CodegenError::Unsupported { place, .. } | CodegenError::Kernel { place, .. }),
+                ) => {
                     let at = &lowered.module.places[place.index()];
                     let span = Span { file: FileId(at.file), start: at.start, end: at.end };
-                    self.sink.push(
-                        Diagnostic::error(
-                            Code::Unsupported,
-                            span,
-                            format!("{what} is not supported in a kernel-domain handler yet"),
-                        )
-                        .hint("do it in a timer or end probe: those run in the user domain"),
-                    );
+                    let (code, since) = match error {
+                        CodegenError::Kernel { since, .. } => (Code::KernelLimit, Some(since)),
+                        _ => (Code::Unsupported, None),
+                    };
+                    let mut diagnostic = Diagnostic::error(code, span, error.to_string());
+                    if let Some(since) = since {
+                        diagnostic = diagnostic.hint(format!("Linux {since} and newer do"));
+                    }
+                    let elsewhere = "do it in a timer or end probe: those run in the user domain";
+                    self.sink.push(diagnostic.hint(elsewhere));
                 }
-                Err(CodegenError::Limit(what)) => return self.fail(&what),
             }
         }
         Ok(Artifact {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
 use steps::{Hit, Sent, Setting, Subject, wants_result};
-use tracer::run::eval::{Evaluator, Host};
+use tracer::run::eval::{self, Evaluator, Host};
 use tracer::run::globals::{Globals as _, MemoryGlobals, empty};
 use tracer::run::output::sink::{Kept, Sink};
 use tracer::run::value::Value;
@@ -69,6 +69,7 @@ struct World {
     closed: bool,
     errors: u32,
     sink: Kept,
+    kept: eval::Kept,
 }
 
 const TICK: i64 = 1000;
@@ -86,6 +87,7 @@ impl World {
             closed: false,
             errors: 0,
             sink: Kept::default(),
+            kept: eval::Kept::default(),
         }
     }
 }
@@ -129,6 +131,9 @@ impl Host for World {
     }
     fn sink(&mut self) -> &mut dyn Sink {
         &mut self.sink
+    }
+    fn kept(&mut self) -> &mut eval::Kept {
+        &mut self.kept
     }
     fn task(&mut self) -> i64 {
         self.numbers["task"]

@@ -1,21 +1,23 @@
 //! Regular expressions of `=~`: POSIX extended patterns, compiled to an automaton when the script is translated.
 //!
 //! ```text
-//! pattern bytes -> parse (tree) -> nfa (positions) -> dfa (byte ranges for each state)
+//! pattern bytes -> parse (tree) -> nfa (positions) -> dfa (byte ranges for each state) -> table
 //! ```
 //!
 //! Invariants: a pattern of any content gives an automaton or a [`Mistake`] with its place, in bounded time and memory;
 //! what it searches ends at the first NUL.
 //!
-//! **Not here:** the code that walks the automaton (`tracer::lower::regex`).
+//! **Not here:** the code that walks the automaton (`tracer_ebpf::codegen::select::regex`, the evaluator).
 
 mod dfa;
 mod nfa;
 mod parse;
+mod table;
 #[cfg(test)]
 mod tests;
 
 pub use dfa::{Dfa, Range, State};
+pub use table::{DEAD, FOUND, Table};
 
 /// Why a pattern has no automaton.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,10 +1,13 @@
 //! What patterns find, where mistakes in them are, and how large they may be.
 
-use super::Dfa;
+use super::{Dfa, Table};
 use alloc::format;
 
 fn finds(pattern: &str, text: &str) -> bool {
-    Dfa::new(pattern.as_bytes()).unwrap().finds(text.as_bytes())
+    let by_ranges = Dfa::new(pattern.as_bytes()).unwrap().finds(text.as_bytes());
+    let by_table = Table::new(pattern.as_bytes()).unwrap().is_none_or(|table| table.finds(text.as_bytes()));
+    assert_eq!(by_ranges, by_table, "{pattern} in {text}");
+    by_table
 }
 
 #[test]

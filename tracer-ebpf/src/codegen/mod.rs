@@ -51,7 +51,16 @@ pub const SITES: &str = "sites";
 pub enum CodegenError {
     /// A limit of the kernel is exceeded.
     Limit(String),
-    /// This kernel, or this version, cannot do it.
+    /// This kernel does not let a program do it.
+    Kernel {
+        /// Where in the script.
+        place: PlaceId,
+        /// What, as the words after "does not allow a handler of the kernel domain to".
+        what: &'static str,
+        /// The first version that does.
+        since: &'static str,
+    },
+    /// This version cannot do it.
     Unsupported {
         /// Where in the script.
         place: PlaceId,
@@ -64,6 +73,9 @@ impl fmt::Display for CodegenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CodegenError::Limit(what) => f.write_str(what),
+            CodegenError::Kernel { what, .. } => {
+                write!(f, "this kernel does not allow a handler of the kernel domain to {what}")
+            }
             CodegenError::Unsupported { what, .. } => {
                 write!(f, "{what} is not supported in a kernel-domain handler yet")
             }

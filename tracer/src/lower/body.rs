@@ -179,9 +179,13 @@ impl<'l, 'p> Body<'l, 'p> {
     /// Reports what this kernel does not let a handler do.
     pub(super) fn kernel_lacks(&mut self, span: Span, what: &str, since: &str) {
         self.lower.sink.push(
-            Diagnostic::error(Code::KernelLimit, span, format!("this kernel does not allow {what}"))
-                .hint(format!("Linux {since} and newer do"))
-                .hint("print it, or compute it in a timer or end probe: those run in the user domain"),
+            Diagnostic::error(
+                Code::KernelLimit,
+                span,
+                format!("this kernel does not allow a handler of the kernel domain to {what}"),
+            )
+            .hint(format!("Linux {since} and newer do"))
+            .hint("print it, or compute it in a timer or end probe: those run in the user domain"),
         );
     }
 

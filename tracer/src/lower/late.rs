@@ -174,7 +174,7 @@ impl Judge<'_> {
             ExprKind::Stat { keys, .. } => {
                 self.abilities.reads_statistics && keys.iter().all(Option::is_some)
             }
-            ExprKind::Match { .. } | ExprKind::Bucket { .. } => false,
+            ExprKind::Bucket { .. } => false,
             ExprKind::Target(target) => matches!(target.value, TargetValue::Value(_)),
             ExprKind::Contains { keys, .. } => keys.iter().all(Option::is_some),
             ExprKind::Call { function, .. } => self.function(*function),

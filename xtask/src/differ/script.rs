@@ -141,7 +141,7 @@ fn check(sink: &Sink, sources: &SourceMap) -> Result<(), Refusal> {
     let errors: Vec<Diagnostic> =
         sink.all().iter().filter(|found| found.severity == Severity::Error).cloned().collect();
     let Some(first) = errors.first() else { return Ok(()) };
-    if first.code == Code::Unsupported {
+    if matches!(first.code, Code::Unsupported | Code::KernelLimit) {
         let why = first.labels.first().map_or(String::new(), |label| format!(": {}", label.message));
         return Err(Refusal::Unsupported(format!("{}{why}", first.message)));
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::format::{ConversionKind, Part, Size};
 use crate::intrinsic::{Domains, Intrinsic, Kind};
 use crate::layout::CellLayout;
+use crate::regex::Table;
 use crate::stat::{HistOp, StatFields, StatOp};
 use alloc::collections::BTreeMap;
 
@@ -304,6 +305,14 @@ impl<'m> Verifier<'m> {
             Domains::Both => {}
             Domains::User => self.only(function, Domain::User),
             Domains::Kernel => self.only(function, Domain::Kernel),
+        }
+        if let (Intrinsic::Search, Some(Arg::Str(pattern))) = (intrinsic, args.get(1)) {
+            let text = match pattern {
+                StrOp::Lit(id) => self.module.strings.get(id.index()),
+                StrOp::Var(_) => None,
+            };
+            let known = text.is_some_and(|text| Table::new(text).is_ok());
+            self.check(known, "the pattern must be a literal, and a regular expression");
         }
         let ty = |kind: &Kind| match kind {
             Kind::Long => Ty::Long,

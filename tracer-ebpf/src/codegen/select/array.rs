@@ -356,8 +356,7 @@ impl Selector<'_, '_> {
 
     fn clear_array(&mut self, map: u32) -> Result {
         if !self.shared.target.features.for_each_map_elem {
-            return self
-                .unsupported("deleting a whole array, on a kernel that cannot visit maps (before 5.13),");
+            return self.kernel_lacks("delete a whole array", "5.13");
         }
         let function = Constant::Function(callback::delete_each(self.shared)?);
         let map = Constant::Map(map);
@@ -372,8 +371,7 @@ impl Selector<'_, '_> {
             panic!("this is a bug: array {global} wraps but does not know what is oldest (lower::usage)")
         };
         if !self.shared.target.features.for_each_map_elem {
-            return self
-                .unsupported("an array that wraps, on a kernel that cannot visit maps (before 5.13),");
+            return self.kernel_lacks("insert into an array that wraps", "5.13");
         }
         if layout.cell.is_some() {
             // Each CPU knows only when it saw an element first itself.

@@ -16,6 +16,7 @@ mod entry;
 mod memory;
 mod number;
 mod record;
+mod regex;
 mod scalar;
 mod statistic;
 mod string;
@@ -550,6 +551,11 @@ impl Selector<'_, '_> {
         let one = self.known(Constant::Number(1));
         self.push(VInsn::Atomic { op: AtomicOp::Add, fetch: false, base, off, src: one });
         self.diagnose(cell);
+    }
+
+    /// What this kernel does not let a program do, and the first version that does.
+    fn kernel_lacks(&self, what: &'static str, since: &'static str) -> Result {
+        Err(CodegenError::Kernel { place: self.place, what, since })
     }
 
     fn unsupported(&self, what: &str) -> Result {

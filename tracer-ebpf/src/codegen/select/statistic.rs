@@ -85,9 +85,7 @@ impl Selector<'_, '_> {
     /// An extracted number: the cells of all CPUs together.
     pub(super) fn stat(&mut self, dest: Var, op: StatOp, global: GlobalId, keys: &[Key]) -> Result {
         if !self.shared.target.features.lookup_percpu_elem {
-            return self.unsupported(
-                "reading a statistic, on a kernel that cannot read other CPUs' values (before 5.19),",
-            );
+            return self.kernel_lacks("read a statistic", "5.19");
         }
         let layout = self.shared.layout.globals[global.index()].clone();
         let Some(cell) = layout.cell else {
@@ -174,9 +172,7 @@ impl Selector<'_, '_> {
     /// Forgets all values of a statistic that is no array.
     pub(super) fn clear_statistic(&mut self, global: GlobalId, map: u32) -> Result {
         if !self.shared.target.features.lookup_percpu_elem {
-            return self.unsupported(
-                "deleting a statistic, on a kernel that cannot reach other CPUs' values (before 5.19),",
-            );
+            return self.kernel_lacks("delete a statistic", "5.19");
         }
         let size = self.shared.layout.globals[global.index()].value_size;
         let key = self.temporary(8);

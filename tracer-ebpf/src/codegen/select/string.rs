@@ -325,6 +325,11 @@ impl Selector<'_, '_> {
                     self.byte_at(var, *text, *index);
                 }
             }
+            (Intrinsic::Search, [Arg::Str(text), Arg::Str(pattern)]) => {
+                if let Some(var) = long_dest(intrinsic, dest) {
+                    self.search(var, *text, *pattern);
+                }
+            }
             (Intrinsic::Exit, _) => self.exit_session(),
             _ => return self.unsupported(&alloc::format!("{}()", intrinsic.name())),
         }

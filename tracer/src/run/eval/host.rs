@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tracer_common::ir::{RecordId, Source, Space};
+use tracer_common::regex::Table;
 
 use crate::run::output::sink::Sink;
 use crate::run::value::Value;
@@ -16,6 +17,8 @@ pub struct Kept {
     /// What is left of the text that `tokenize` takes apart.
     pub(super) pieces: Vec<u8>,
     speculations: BTreeMap<i64, Vec<u8>>,
+    /// Automata of the patterns that were searched for; none for one that is found everywhere.
+    automata: BTreeMap<Vec<u8>, Option<Table>>,
 }
 
 impl Kept {
@@ -25,6 +28,15 @@ impl Kept {
         if held + text.len() <= SPECULATIVE {
             self.speculations.entry(id).or_default().extend_from_slice(text);
         }
+    }
+
+    /// Whether a pattern, which is a literal of the script, occurs in a text.
+    pub(super) fn finds(&mut self, pattern: &[u8], text: &[u8]) -> bool {
+        if !self.automata.contains_key(pattern) {
+            let table = Table::new(pattern).expect("this is a bug: a pattern that is none (ir::verify)");
+            self.automata.insert(pattern.to_vec(), table);
+        }
+        self.automata[pattern].as_ref().is_none_or(|table| table.finds(text))
     }
 
     /// What was kept under a number, which is then forgotten.

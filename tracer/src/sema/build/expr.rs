@@ -2,7 +2,7 @@
 
 use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{BinOp, CmpOp, SiteFact};
-use tracer_common::regex::Dfa;
+use tracer_common::regex::Table;
 
 use super::{Body, Builder, fold, word, zero};
 use crate::diagnostics::{Code, Diagnostic};
@@ -128,7 +128,7 @@ impl Builder<'_, '_> {
 
     /// Says what is wrong with a pattern, at the character where that can be told.
     fn check_pattern(&mut self, pattern: &ast::Text, span: Span) {
-        let Err(mistake) = Dfa::new(pattern.as_bytes()) else { return };
+        let Err(mistake) = Table::new(pattern.as_bytes()) else { return };
         let verbatim = (span.end - span.start) as usize == pattern.as_bytes().len() + 2;
         let place = if verbatim {
             let at = span.start as usize + 1 + mistake.at;
