@@ -11,6 +11,7 @@ pub mod ci;
 pub mod command;
 pub mod demo;
 pub mod differ;
+pub mod fuzz;
 pub mod gdb;
 pub mod package;
 pub mod random;

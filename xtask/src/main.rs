@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::vm::{Kernel, Matrix};
-use xtask::{bench, ci, demo, differ, gdb, tidy, vm};
+use xtask::{bench, ci, demo, differ, fuzz, gdb, tidy, vm};
 
 /// Developer tasks of tracer.
 #[derive(Parser)]
@@ -53,6 +53,18 @@ enum Task {
         #[arg(long, default_value_t = 1500)]
         tries: usize,
     },
+    /// Damaged texts for everything that reads texts: no panic, no hang, no runaway memory
+    Fuzz {
+        /// What reads them
+        #[arg(long)]
+        target: fuzz::Target,
+        /// For how long
+        #[arg(long, default_value_t = 60.0)]
+        minutes: f64,
+        /// Where the random numbers begin
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Measure, compare with the goals, fail when one is missed
     Bench,
     /// Compare the variables that probes read with what gdb shows, over many compilers and options
@@ -76,6 +88,7 @@ fn main() -> ExitCode {
         Task::Differ { programs, seed, here, show, tries } => {
             differ::run(&differ::Options { programs, seed, here, show, tries })
         }
+        Task::Fuzz { target, minutes, seed } => fuzz::run(&fuzz::Options { target, minutes, seed }),
         Task::Bench => bench::run(),
         Task::Gdb { filter } => gdb::run(&filter),
         Task::Demo => demo::run(),

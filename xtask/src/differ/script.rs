@@ -92,6 +92,9 @@ pub enum Refusal {
     Wrong(String),
 }
 
+/// What a refusal begins with when pass 3 made IR that is wrong.
+pub const UNVERIFIED: &str = "unverified: ";
+
 /// Passes 1 to 3.
 pub fn translate(text: &str, limits: &Limits, abilities: Abilities) -> Result<(Lowered, SourceMap), Refusal> {
     let facts = Facts::example();
@@ -118,8 +121,9 @@ pub fn translate(text: &str, limits: &Limits, abilities: Abilities) -> Result<(L
     check(&sink, &sources)?;
     let lowered = lower(&program, limits, abilities, &sources, &mut sink);
     check(&sink, &sources)?;
-    verify::verify(&lowered.module)
-        .map_err(|violations| Refusal::Wrong(verify::explain(&lowered.module, &violations)))?;
+    verify::verify(&lowered.module).map_err(|violations| {
+        Refusal::Wrong(format!("{UNVERIFIED}{}", verify::explain(&lowered.module, &violations)))
+    })?;
     Ok((lowered, sources))
 }
 
