@@ -108,7 +108,7 @@ intrinsics! {
     /// Bytes before the NUL.
     Strlen = "strlen"(Str) -> Long, Both, Pure, false;
     /// `substr(s, start, length)`: "" where it is out of range.
-    Substr = "substr"(Str, Long, Long) -> Str, User, Pure, false;
+    Substr = "substr"(Str, Long, Long) -> Str, Both, Pure, false;
     /// Whether the second string occurs in the first.
     Isinstr = "isinstr"(Str, Str) -> Long, User, Pure, false;
     /// The byte at an index, 0 past the end.

@@ -16,6 +16,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use alloc::vec::Vec;
+
 pub use dfa::{Dfa, Range, State};
 pub use table::{DEAD, FOUND, Table};
 
@@ -26,6 +28,18 @@ pub struct Mistake {
     pub at: usize,
     /// What is wrong.
     pub what: &'static str,
+}
+
+/// The pattern that finds a text and nothing else.
+pub fn literal(text: &[u8]) -> Vec<u8> {
+    let mut pattern = Vec::with_capacity(text.len());
+    for byte in text {
+        if b"\\.[]()*+?{}|^$".contains(byte) {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern
 }
 
 /// Most positions of an automaton before it is made deterministic.

@@ -39,6 +39,19 @@ fn what_is_found() {
 }
 
 #[test]
+fn literals_are_found_as_they_are() {
+    let text = "a\\b.c[d]e(f)g*h+i?j{2}k|l^m$n/o\u{ff}";
+    let pattern = super::literal(text.as_bytes());
+    let table = Table::new(&pattern).unwrap().unwrap();
+    assert!(table.finds(format!("<{text}>").as_bytes()));
+    for at in 0..text.len() {
+        let mut damaged = text.as_bytes().to_vec();
+        damaged[at] = b'_';
+        assert!(!table.finds(&damaged), "{at}");
+    }
+}
+
+#[test]
 fn what_is_not_found() {
     for (pattern, text) in [
         ("d", "abc"),

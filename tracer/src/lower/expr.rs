@@ -8,6 +8,7 @@ use tracer_common::ir::{
 
 use crate::lower::body::Body;
 use crate::lower::late::{self, Leaf, Moved};
+use crate::lower::thin;
 use crate::sema::program::{self as hir, Expr, ExprKind, Place, TargetValue, Ty};
 use crate::sema::walk;
 
@@ -88,6 +89,11 @@ impl<'p> Body<'_, 'p> {
     pub(super) fn long(&mut self, expr: &'p Expr) -> LongOp {
         if let Some(Leaf::Value(Dest::Long(var))) = self.leaf(expr) {
             return LongOp::Var(var);
+        }
+        if self.is_kernel()
+            && let Some((subject, pattern)) = thin::search(self.lower.program, expr)
+        {
+            return self.search(expr, subject, &pattern, false);
         }
         self.at(expr.span);
         match &expr.kind {

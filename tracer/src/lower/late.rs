@@ -18,6 +18,7 @@ use crate::diagnostics::{Code, Diagnostic};
 use crate::lower::Abilities;
 use crate::lower::body::Body;
 use crate::lower::hit::is_of_the_hit;
+use crate::lower::thin;
 use crate::lower::usage::Touches;
 use crate::sema::program::{
     Expr, ExprKind, FunctionId, LocalId, Place, Program, Stmt, StmtKind, TargetValue, Ty,
@@ -165,6 +166,9 @@ struct Judge<'p> {
 
 impl Judge<'_> {
     fn expr(&mut self, expr: &Expr) -> bool {
+        if let Some((subject, _)) = thin::search(self.program, expr) {
+            return self.expr(subject);
+        }
         let itself = match &expr.kind {
             ExprKind::Intrinsic { intrinsic, .. } => {
                 intrinsic.domains() != Domains::User || intrinsic.effect() == Effect::Output

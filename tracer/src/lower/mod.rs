@@ -26,6 +26,7 @@ mod regex;
 mod split;
 mod stmt;
 mod text;
+mod thin;
 mod usage;
 
 use std::collections::BTreeMap;

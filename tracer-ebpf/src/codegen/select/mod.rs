@@ -20,6 +20,7 @@ mod regex;
 mod scalar;
 mod statistic;
 mod string;
+mod substr;
 mod variance;
 
 use super::loops::{self, Loop};

@@ -176,7 +176,7 @@ impl Selector<'_, '_> {
     }
 
     /// Bytes before the NUL, at most `capacity - 1`: a register with bounds that the verifier sees.
-    fn measure(&mut self, value: StrOp) -> VReg {
+    pub(super) fn measure(&mut self, value: StrOp) -> VReg {
         if let Some(text) = self.literal(value) {
             let length = text.len() as i64;
             return self.known(Constant::Number(length));
@@ -323,6 +323,11 @@ impl Selector<'_, '_> {
             (Intrinsic::Stringat, [Arg::Str(text), Arg::Long(index)]) => {
                 if let Some(var) = long_dest(intrinsic, dest) {
                     self.byte_at(var, *text, *index);
+                }
+            }
+            (Intrinsic::Substr, [Arg::Str(text), Arg::Long(start), Arg::Long(length)]) => {
+                if let Some(Dest::Str(dest)) = dest {
+                    self.substr(dest, *text, *start, *length);
                 }
             }
             (Intrinsic::Search, [Arg::Str(text), Arg::Str(pattern)]) => {
