@@ -38,7 +38,7 @@ pub const FAILED: u8 = 1;
 pub fn drive(session: &Session) -> u8 {
     let mut driver = Driver {
         session,
-        world: SystemWorld,
+        world: SystemWorld { debug_folders: session.debug_folders.clone() },
         sources: SourceMap::default(),
         ids: ExprIds::default(),
         sink: Sink::default(),
@@ -200,7 +200,7 @@ impl Driver<'_> {
             session::Target::Command(command) => command::program(command),
             session::Target::Process(pid) => Some(format!("/proc/{pid}/exe")),
         };
-        let families = families::all(&SystemWorld, subject);
+        let families = families::all(&self.world, subject);
         let input = sema::Input {
             library,
             families: &families.families,
@@ -408,7 +408,7 @@ impl Driver<'_> {
     fn dump(&self, what: Dump, library: &[ast::File]) -> String {
         let mut lines: Vec<String> = match what {
             Dump::ProbeTypes => {
-                let families = families::all(&SystemWorld, None);
+                let families = families::all(&self.world, None);
                 families
                     .families
                     .iter()

@@ -87,6 +87,8 @@ pub struct Session {
     pub limits: Limits,
     /// `-I`.
     pub tapset_dirs: Vec<PathBuf>,
+    /// `--debuginfo-path`.
+    pub debug_folders: Vec<PathBuf>,
     /// `-o`.
     pub output: Option<PathBuf>,
     /// `-T`.

@@ -56,6 +56,11 @@ pub trait World: Send + Sync {
     /// The value of PATH.
     fn search_path(&self) -> Vec<PathBuf>;
 
+    /// Folders where debug information is looked for, besides the usual ones.
+    fn debug_folders(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// The file that a program's name stands for: with a slash a path, else the first hit in PATH.
     fn find_program(&self, name: &str) -> Option<PathBuf> {
         if name.contains('/') {
@@ -70,8 +75,11 @@ pub trait World: Send + Sync {
 }
 
 /// This machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemWorld;
+#[derive(Clone, Debug, Default)]
+pub struct SystemWorld {
+    /// `--debuginfo-path`.
+    pub debug_folders: Vec<PathBuf>,
+}
 
 impl World for SystemWorld {
     fn map_file(&self, path: &Path) -> io::Result<FileBytes> {
@@ -110,6 +118,10 @@ impl World for SystemWorld {
 
     fn search_path(&self) -> Vec<PathBuf> {
         std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
+    }
+
+    fn debug_folders(&self) -> Vec<PathBuf> {
+        self.debug_folders.clone()
     }
 }
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tracer::debuginfo::btf::Btf;
-use tracer::debuginfo::dwarf::DebugInfo;
 use tracer::debuginfo::elf::ElfFile;
+use tracer::debuginfo::find::find;
 use tracer::debuginfo::model::{TypeId, Types};
 use tracer::debuginfo::sdt;
 use tracer::diagnostics::Sink;
@@ -115,9 +115,9 @@ fn look(path: &Path, bytes: Vec<u8>) {
     let mut world = MemoryWorld::default();
     world.files.insert(path.to_owned(), bytes);
     let Ok(elf) = ElfFile::open(&world, path) else { return };
-    let _ = (elf.functions(), elf.build_id(), elf.debug_link(), elf.debug_places(), elf.entry());
+    let _ = (elf.functions(), elf.build_id(), elf.debug_link(), elf.embedded().is_some(), elf.entry());
     let _ = (elf.needed(), elf.run_path(), elf.interpreter(), elf.stubs(), sdt::marks(&elf));
-    let Some(info) = DebugInfo::load(&elf, &elf) else { return };
+    let Some(info) = find(&world, &elf).info else { return };
     let types = info.types();
     for function in info.functions().iter().take(30) {
         let _ = (info.declared(function), info.is_exported(function), function.qualified());

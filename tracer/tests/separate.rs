@@ -25,9 +25,14 @@ fn program(name: &str, flags: &[&str]) -> PathBuf {
 
 /// The functions and their variables, without the program's path; and what was said on standard error.
 fn listing(program: &Path) -> (String, String) {
+    listing_with(program, &[], "*@places.c")
+}
+
+fn listing_with(program: &Path, options: &[&str], functions: &str) -> (String, String) {
     let shown = program.display().to_string();
-    let point = format!("process(\"{shown}\").function(\"*@places.c\")");
-    let output = Command::new(env!("CARGO_BIN_EXE_tracer")).args(["-L", &point]).output().expect("tracer");
+    let point = format!("process(\"{shown}\").function(\"{functions}\")");
+    let mut tracer = Command::new(env!("CARGO_BIN_EXE_tracer"));
+    let output = tracer.args(options).args(["-L", &point]).output().expect("tracer");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&shown, "PROGRAM");
     (text(&output.stdout), text(&output.stderr))
 }
@@ -106,4 +111,130 @@ fn deduplicated_by_dwz() {
     let program = program("dwz", &[]);
     run(Command::new("dwz").arg(&program));
     assert_eq!(listing(&program).0, wanted);
+}
+
+#[test]
+fn in_a_common_file() {
+    if !xtask::command::exists("dwz") {
+        return;
+    }
+    // The first is long enough that dwz finds something that both have.
+    let wanted = plain("plain_for_common");
+    let (one, two) = (program("common_one", &[]), program("common_two", &[]));
+    let folder = one.parent().expect("a folder");
+    run(Command::new("dwz").current_dir(folder).args(["-m", "common.debug"]).arg(&one).arg(&two));
+    let sections = Command::new("readelf").arg("-SW").arg(&one).output().expect("readelf");
+    assert!(String::from_utf8_lossy(&sections.stdout).contains(".gnu_debugaltlink"));
+    assert_eq!(listing(&one).0, wanted);
+    std::fs::remove_file(folder.join("common.debug")).expect("removed");
+    let (_, said) = listing_with(&one, &[], "no_such_function");
+    assert!(said.contains("common.debug (not there)"), "{said}");
+}
+
+/// The program, compiled and linked in two steps, as those that have split units are.
+fn split(name: &str, flags: &[&str]) -> PathBuf {
+    let path = program(name, &[]);
+    let source = workspace::root().join("tracer/tests/fixtures/src/places.c");
+    let folder = path.parent().expect("a folder");
+    let mut gcc = Command::new("gcc");
+    gcc.current_dir(folder).args(["-g", "-O1", "-gsplit-dwarf", "-c", "-o", "places.o"]).args(flags);
+    run(gcc.arg(source));
+    run(Command::new("gcc").current_dir(folder).args(["-o", "places", "places.o"]));
+    path
+}
+
+/// Makes the `.dwp`; binutils' program cannot do so for DWARF 5, and LLVM's is not everywhere.
+fn pack(program: &Path) -> bool {
+    let packed = program.with_file_name("places.dwp");
+    ["llvm-dwp", "dwp"].iter().any(|dwp| {
+        let mut dwp = Command::new(dwp);
+        let dwp =
+            dwp.current_dir(program.parent().expect("a folder")).args(["-e", "places", "-o", "places.dwp"]);
+        let is_made = dwp.output().is_ok_and(|output| output.status.success());
+        if !is_made {
+            let _ = std::fs::remove_file(&packed);
+        }
+        is_made
+    })
+}
+
+#[test]
+fn in_split_units() {
+    for version in ["-gdwarf-5", "-gdwarf-4"] {
+        let name = format!("split{version}");
+        let wanted = listing(&program(&format!("plain_for_{name}"), &[version])).0;
+        let program = split(&name, &[version]);
+        let dwo = program.with_file_name("places.dwo");
+        assert!(dwo.exists(), "{}", dwo.display());
+        assert_eq!(listing(&program).0, wanted, "{version}");
+        let lines = |program: &Path| {
+            let point = format!("process(\"{}\").statement(\"*@places.c:*\")", program.display());
+            let mut tracer = Command::new(env!("CARGO_BIN_EXE_tracer"));
+            let output = tracer.args(["-l", &point]).output().expect("tracer");
+            String::from_utf8_lossy(&output.stdout).lines().count()
+        };
+        assert!(lines(&program) > 20, "{version}");
+
+        // All in one file.
+        let is_packed = pack(&program);
+        let elsewhere = program.with_file_name("elsewhere");
+        std::fs::create_dir_all(&elsewhere).expect("a folder");
+        std::fs::rename(&dwo, elsewhere.join("places.dwo")).expect("moved");
+        if is_packed {
+            assert_eq!(listing(&program).0, wanted, "{version}, packed");
+            std::fs::remove_file(program.with_file_name("places.dwp")).expect("removed");
+        }
+
+        // Somewhere else, and nowhere.
+        let folder = format!("--debuginfo-path=/nowhere:{}", elsewhere.display());
+        assert_eq!(listing_with(&program, &[&folder], "*@places.c").0, wanted, "{version}, elsewhere");
+        let (_, said) = listing_with(&program, &[], "no_such_function");
+        assert!(said.contains("PROGRAM.dwo (not there)"), "{said}");
+
+        // Of another build.
+        let other = split(&format!("{name}_other"), &[version, "-DOTHER", "-O2"]);
+        std::fs::copy(other.with_file_name("places.dwo"), &dwo).expect("copied");
+        let (_, said) = listing_with(&program, &[], "no_such_function");
+        assert!(said.contains("PROGRAM.dwo (it is of another build)"), "{said}");
+    }
+}
+
+#[test]
+fn below_a_folder_of_the_users() {
+    let wanted = plain("plain_for_folder");
+    let program = program("folder", &[]);
+    let debug = program.with_file_name("places.debug");
+    separate(&program, &debug);
+    let id = tracer::debuginfo::elf::ElfFile::open(&tracer::world::SystemWorld::default(), &program)
+        .expect("the program")
+        .build_id()
+        .expect("a build-id");
+    let root = program.with_file_name("root");
+    let folder = root.join(".build-id").join(&id[..2]);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::rename(&debug, folder.join(format!("{}.debug", &id[2..]))).expect("moved");
+    let option = format!("--debuginfo-path={}", root.display());
+    assert_eq!(listing_with(&program, &[&option], "*@places.c").0, wanted);
+    let (_, said) = listing_with(&program, &["--debuginfo-path=/nowhere"], "*@places.c");
+    for place in
+        ["PROGRAM (it has none)", "/nowhere/.build-id/", "/usr/lib/debug/.build-id/", "/.debug/places.debug"]
+    {
+        assert!(said.contains(place), "{place}\n{said}");
+    }
+}
+
+#[test]
+fn names_only() {
+    let program = program("mini", &[]);
+    let mini = program.with_file_name("mini");
+    run(Command::new("objcopy")
+        .args(["-S", "--keep-symbol=main", "--keep-symbol=twice"])
+        .arg(&program)
+        .arg(&mini));
+    run(Command::new("strip").arg(&program));
+    run(Command::new("xz").arg("-f").arg(&mini));
+    let section = format!(".gnu_debugdata={}", program.with_file_name("mini.xz").display());
+    run(Command::new("objcopy").args(["--add-section", &section]).arg(&program));
+    let (listed, said) = listing_with(&program, &[], "ma*");
+    assert_eq!(listed.trim(), "process(\"PROGRAM\").function(\"main\")", "{said}");
 }

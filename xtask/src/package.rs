@@ -38,6 +38,7 @@ pub const GDB: &[Need] = &[
     Need { what: "clang", package: "clang" },
     Need { what: "dwz", package: "dwz" },
     Need { what: "objcopy", package: "binutils" },
+    Need { what: "xz", package: "xz-utils" },
 ];
 
 /// What measuring needs.

@@ -65,6 +65,10 @@ pub struct Typed {
     /// Look for tapsets in this directory too
     #[arg(short = 'I', value_name = "DIR", action = ArgAction::Append)]
     include: Vec<PathBuf>,
+    /// Look for debug information below these folders too, several with colons between them (also:
+    /// SYSTEMTAP_DEBUGINFO_PATH)
+    #[arg(long, value_name = "DIRS")]
+    debuginfo_path: Option<String>,
     /// No warnings
     #[arg(short = 'w')]
     no_warnings: bool,
@@ -191,6 +195,9 @@ impl Typed {
             globals,
             limits,
             tapset_dirs: self.include,
+            debug_folders: debug_folders(
+                self.debuginfo_path.or_else(|| std::env::var("SYSTEMTAP_DEBUGINFO_PATH").ok()),
+            ),
             output: self.output,
             timeout: self.timeout.map(Duration::from_secs),
             verbose: self.verbose,
@@ -211,6 +218,13 @@ impl Typed {
             },
         })
     }
+}
+
+/// `+/one:/two`: a sign, which in SystemTap is about checksums, means nothing here: they are always looked at.
+fn debug_folders(path: Option<String>) -> Vec<PathBuf> {
+    let path = path.unwrap_or_default();
+    let folders = path.split(':').map(|folder| folder.strip_prefix(['+', '-']).unwrap_or(folder));
+    folders.filter(|folder| !folder.is_empty()).map(PathBuf::from).collect()
 }
 
 fn split<'a>(text: &'a str, option: &str) -> Result<(&'a str, &'a str), String> {

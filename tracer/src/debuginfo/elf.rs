@@ -1,8 +1,9 @@
 //! ELF files: symbols, sections, where an address lies in the file.
 //!
-//! **Not here:** what debug sections mean (`dwarf`), notes of marks (`sdt`), libraries and calls of them (`dynamic`).
+//! **Not here:** which file has the debug information (`find`), what debug sections mean (`dwarf`), notes of marks (`sdt`), libraries and calls of them (`dynamic`).
 
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectKind, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
@@ -43,6 +44,10 @@ const RATIO: u64 = 1032;
 /// Bytes of a section.
 const LARGEST: u64 = 16 << 30;
 
+/// KiB that decompressing `.gnu_debugdata` may need, and bytes that it may give.
+const DICTIONARY: u32 = 128 << 10;
+const EMBEDDED: u64 = 256 << 20;
+
 /// An opened file.
 pub struct ElfFile {
     /// Where it is.
@@ -75,6 +80,10 @@ impl ElfFile {
     /// Opens a file.
     pub fn open(world: &dyn World, path: &Path) -> Result<ElfFile, ElfError> {
         let bytes = world.map_file(path).map_err(|error| ElfError::Io(path.to_owned(), error))?;
+        ElfFile::read(path, bytes)
+    }
+
+    fn read(path: &Path, bytes: FileBytes) -> Result<ElfFile, ElfError> {
         let malformed = |why: String| ElfError::Malformed(path.to_owned(), why);
         let (kind, segments) = {
             let file = object::File::parse(&*bytes).map_err(|error| malformed(error.to_string()))?;
@@ -138,6 +147,19 @@ impl ElfFile {
         symbols
     }
 
+    /// The file in `.gnu_debugdata`: the names of functions that the file itself has not, compressed.
+    pub fn embedded(&self) -> Option<ElfFile> {
+        let packed = self.section(".gnu_debugdata");
+        if packed.is_empty() {
+            return None;
+        }
+        let reader = lzma_rust2::XzReader::new_mem_limit(packed.as_slice(), true, DICTIONARY);
+        let mut bytes = Vec::new();
+        // What is damaged at its end is used up to there, if it is a file at all.
+        let _ = reader.take(EMBEDDED).read_to_end(&mut bytes);
+        ElfFile::read(&self.path, bytes.into()).ok()
+    }
+
     /// The build-id, in hexadecimal.
     pub fn build_id(&self) -> Option<String> {
         let id = self.parsed()?.build_id().ok()??.to_vec();
@@ -193,65 +215,5 @@ impl ElfFile {
     /// Whether the file's bytes have this checksum: that of `.gnu_debuglink`.
     pub fn has_checksum(&self, wanted: u32) -> bool {
         super::checksum::crc32(&self.bytes) == wanted
-    }
-
-    /// Where the debug information of this file may be, in the order of looking.
-    pub fn debug_places(&self) -> Vec<DebugPlace> {
-        let mut places = vec![DebugPlace { path: self.path.clone(), proof: Proof::Itself }];
-        if let Some(id) = self.build_id()
-            && id.len() > 2
-        {
-            places.push(DebugPlace {
-                path: PathBuf::from(format!("/usr/lib/debug/.build-id/{}/{}.debug", &id[..2], &id[2..])),
-                proof: Proof::BuildId(id),
-            });
-        }
-        if let (Some((link, checksum)), Some(dir)) = (self.debug_link(), self.path.parent()) {
-            let below = dir.strip_prefix("/").unwrap_or(dir);
-            let folders = [dir.to_owned(), dir.join(".debug"), Path::new("/usr/lib/debug").join(below)];
-            for folder in folders {
-                let path = folder.join(&link);
-                if path != self.path {
-                    places.push(DebugPlace { path, proof: Proof::Checksum(checksum) });
-                }
-            }
-        }
-        places
-    }
-}
-
-/// A file that may have the debug information of another.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DebugPlace {
-    /// Where.
-    pub path: PathBuf,
-    proof: Proof,
-}
-
-/// What shows that a file belongs to another.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Proof {
-    Itself,
-    BuildId(String),
-    Checksum(u32),
-}
-
-impl DebugPlace {
-    /// Why the file that was found there is not the right one; `None` when it is.
-    pub fn refuses(&self, code: &ElfFile, debug: &ElfFile) -> Option<String> {
-        match &self.proof {
-            Proof::Itself => None,
-            Proof::BuildId(id) => match debug.build_id() {
-                Some(other) if other != *id => Some(format!("its build-id is {other}, not {id}")),
-                _ => None,
-            },
-            // Equal build-ids say as much as an equal checksum, and faster.
-            Proof::Checksum(wanted) => match (code.build_id(), debug.build_id()) {
-                (Some(mine), Some(other)) if mine == other => None,
-                (Some(mine), Some(other)) => Some(format!("its build-id is {other}, not {mine}")),
-                _ if debug.has_checksum(*wanted) => None,
-                _ => Some("its checksum is not that of .gnu_debuglink".to_owned()),
-            },
-        }
     }
 }

@@ -4,12 +4,14 @@
 //! Listing functions reads neither types nor locations.
 //!
 //! Rooms, in reading order: `model` (the format-neutral words), `btf` (the kernel's own types), `elf` (sections,
-//! symbols, offsets), `dynamic` (libraries), `checksum`, `dwarf` (functions, variables, locations), `sdt` (static marks).
+//! symbols, offsets), `dynamic` (libraries), `checksum`, `dwarf` (functions, variables, locations), `find` (files that have them),
+//! `sdt` (static marks).
 
 pub mod btf;
 mod checksum;
 pub mod dwarf;
 mod dynamic;
 pub mod elf;
+pub mod find;
 pub mod model;
 pub mod sdt;

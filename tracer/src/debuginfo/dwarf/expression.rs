@@ -145,11 +145,12 @@ impl Place<'_> {
             }
             Operation::Address { address } => reading.push(LocOp::Address(address)),
             Operation::AddressIndex { index } => {
-                let address = self.info.dwarf().address(self.unit, index).map_err(|_| broken())?;
+                let address =
+                    self.info.dwarf_of(self.unit).address(self.unit, index).map_err(|_| broken())?;
                 reading.push(LocOp::Address(address));
             }
             Operation::ConstantIndex { index } => {
-                let value = self.info.dwarf().address(self.unit, index).map_err(|_| broken())?;
+                let value = self.info.dwarf_of(self.unit).address(self.unit, index).map_err(|_| broken())?;
                 reading.push(LocOp::Const(value as i64));
             }
             Operation::UnsignedConstant { value } => reading.push(LocOp::Const(value as i64)),

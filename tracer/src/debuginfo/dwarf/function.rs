@@ -181,13 +181,13 @@ impl DebugInfo {
         let (low, high, more) = if let Some(value) = entry.attr_value(gimli::DW_AT_low_pc) {
             let low = match value {
                 AttributeValue::Addr(low) => low,
-                value => self.dwarf.attr_address(unit, value).ok()??,
+                value => self.dwarf_of(unit).attr_address(unit, value).ok()??,
             };
             let high = match entry.attr_value(gimli::DW_AT_high_pc) {
                 Some(AttributeValue::Addr(high)) => high,
                 Some(value) => match value.udata_value() {
                     Some(size) => low.checked_add(size)?,
-                    None => self.dwarf.attr_address(unit, value).ok().flatten().unwrap_or(low),
+                    None => self.dwarf_of(unit).attr_address(unit, value).ok().flatten().unwrap_or(low),
                 },
                 None => low,
             };
@@ -212,7 +212,7 @@ impl DebugInfo {
     pub(super) fn ranges(&self, unit: &Unit, entry: &Entry<'_>) -> Vec<(u64, u64)> {
         const RANGES: usize = 4096;
         let mut found = Vec::new();
-        if let Ok(mut ranges) = self.dwarf.die_ranges(unit, entry) {
+        if let Ok(mut ranges) = self.dwarf_of(unit).die_ranges(unit, entry) {
             while let Ok(Some(range)) = ranges.next() {
                 if range.begin < range.end && found.len() < RANGES {
                     found.push((range.begin, range.end));
@@ -323,7 +323,7 @@ impl DebugInfo {
             .ok()
             .and_then(|mut tree| tree.root().ok()?.entry().attr_value(gimli::DW_AT_producer))
             .and_then(|value| {
-                Some(self.dwarf.attr_string(unit, value).ok()?.to_string_lossy().ok()?.into_owned())
+                Some(self.dwarf_of(unit).attr_string(unit, value).ok()?.to_string_lossy().ok()?.into_owned())
             })
             .unwrap_or_default();
         producer.split(' ').rfind(|word| word.starts_with("-O")).is_some_and(|level| level != "-O0")

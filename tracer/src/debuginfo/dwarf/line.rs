@@ -83,12 +83,18 @@ impl DebugInfo {
         let program = unit.line_program.as_ref()?;
         let header = program.header();
         let file = header.file(index)?;
-        let name = self.dwarf.attr_string(unit, file.path_name()).ok()?.to_string_lossy().ok()?.into_owned();
+        let name = self
+            .lines_dwarf(unit)
+            .attr_string(unit, file.path_name())
+            .ok()?
+            .to_string_lossy()
+            .ok()?
+            .into_owned();
         if name.starts_with('/') {
             return Some(name);
         }
         let text = |value| -> Option<String> {
-            Some(self.dwarf.attr_string(unit, value).ok()?.to_string_lossy().ok()?.into_owned())
+            Some(self.lines_dwarf(unit).attr_string(unit, value).ok()?.to_string_lossy().ok()?.into_owned())
         };
         let directory = file.directory(header).and_then(text).unwrap_or_default();
         let root =

@@ -42,9 +42,10 @@ impl Place<'_> {
 
     pub(super) fn list(&self, value: AttributeValue<Slice>) -> Result<Location, Absence> {
         let broken = || Absence::Unsupported("a location list that is broken".into());
-        let offset = self.info.dwarf().attr_locations_offset(self.unit, value).map_err(|_| broken())?;
+        let offset =
+            self.info.dwarf_of(self.unit).attr_locations_offset(self.unit, value).map_err(|_| broken())?;
         let offset = offset.ok_or_else(broken)?;
-        let mut entries = self.info.dwarf().locations(self.unit, offset).map_err(|_| broken())?;
+        let mut entries = self.info.dwarf_of(self.unit).locations(self.unit, offset).map_err(|_| broken())?;
         if self.at == self.function.low
             && let Some(location) = self.before_the_first(offset)
         {
@@ -74,7 +75,7 @@ impl Place<'_> {
     /// when all lines that the compiler gave to the instruction have run (location views, a GNU extension); the state
     /// before it, which a probe sees, is in the empty one. gdb takes it so too.
     fn before_the_first(&self, offset: gimli::LocationListsOffset) -> Option<Result<Location, Absence>> {
-        let mut entries = self.info.dwarf().locations(self.unit, offset).ok()?;
+        let mut entries = self.info.dwarf_of(self.unit).locations(self.unit, offset).ok()?;
         let mut base = self.unit.low_pc;
         for _ in 0..ENTRIES {
             let (begin, end, data) = match entries.next_raw().ok()?? {
@@ -83,7 +84,7 @@ impl Place<'_> {
                     continue;
                 }
                 RawLocListEntry::BaseAddressx { addr } => {
-                    base = self.info.dwarf().address(self.unit, addr).ok()?;
+                    base = self.info.dwarf_of(self.unit).address(self.unit, addr).ok()?;
                     continue;
                 }
                 RawLocListEntry::OffsetPair { begin, end, data }

@@ -2,7 +2,7 @@
 //!
 //! Units are indexed once, in parallel; types, scopes, lines and locations are read when asked for.
 //!
-//! Rooms, in reading order: this file (units, names, references), `function` (the index), `line` (line tables), `scope`
+//! Rooms, in reading order: this file (units, names, references), `split` (sections in other files), `function` (the index), `line` (line tables), `scope`
 //! (what is visible at an address), `global`, `types`, `location`,
 //! `expression`, `frame`.
 
@@ -13,6 +13,7 @@ mod global;
 mod line;
 mod location;
 mod scope;
+mod split;
 mod types;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use crate::debuginfo::model::{Absence, Location, TypeId};
 pub use function::Function;
 pub use line::Line;
 pub use scope::{Inlined, Instance};
+pub use split::Companions;
 pub use types::DwarfTypes;
 
 pub(crate) type Slice = EndianArcSlice<LittleEndian>;
@@ -61,8 +63,13 @@ pub struct Variable {
 
 /// The debug information of a file.
 pub struct DebugInfo {
-    dwarf: Dwarf,
+    /// Sections by origin: the file itself, the one that it has in common with others, those of split units.
+    sources: Vec<Arc<Dwarf>>,
+    /// Each source's units are in a row, in the order of their section.
     units: Vec<Unit>,
+    source_of: Vec<u32>,
+    /// The source of what `DebugInfoRefSup` names.
+    common: Option<u32>,
     functions: Vec<Function>,
     /// Names of functions of which inlined copies may exist.
     inlinable: Vec<String>,
@@ -74,7 +81,6 @@ pub struct DebugInfo {
     globals: OnceLock<HashMap<String, Vec<(usize, usize)>>>,
     type_names: OnceLock<HashMap<String, Vec<TypeId>>>,
     frames: frame::Frames,
-    common_file: Option<String>,
     lines: Mutex<HashMap<usize, Arc<line::Table>>>,
 }
 
@@ -83,24 +89,13 @@ const CHAIN: usize = 8;
 
 impl DebugInfo {
     /// Reads and indexes; `None` when the file has no debug information. Broken units are left out.
-    pub fn load(file: &ElfFile, code: &ElfFile) -> Option<DebugInfo> {
-        let load = |id: gimli::SectionId| -> Result<Slice, gimli::Error> {
-            Ok(Slice::new(file.section(id.name()).into(), LittleEndian))
-        };
-        let dwarf = Dwarf::load(load).ok()?;
-        let mut units = Vec::new();
-        let mut headers = dwarf.units();
-        while let Ok(Some(header)) = headers.next() {
-            if let Ok(unit) = dwarf.unit(header) {
-                units.push(unit);
-            }
-        }
-        if units.is_empty() {
-            return None;
-        }
+    pub fn load(file: &ElfFile, code: &ElfFile, companions: &dyn Companions) -> Option<DebugInfo> {
+        let sources = split::Sources::load(file, companions)?;
         let mut info = DebugInfo {
-            dwarf,
-            units,
+            sources: sources.dwarfs,
+            units: sources.units,
+            source_of: sources.source_of,
+            common: sources.common,
             functions: Vec::new(),
             inlinable: Vec::new(),
             inlinable_scopes: HashMap::new(),
@@ -109,13 +104,6 @@ impl DebugInfo {
             globals: OnceLock::new(),
             type_names: OnceLock::new(),
             frames: frame::Frames::load(code, file),
-            common_file: {
-                let link = file.section(".gnu_debugaltlink");
-                link.split(|byte| *byte == 0)
-                    .next()
-                    .filter(|name| !name.is_empty())
-                    .map(|name| String::from_utf8_lossy(name).into_owned())
-            },
             lines: Mutex::default(),
         };
         info.index();
@@ -156,7 +144,7 @@ impl DebugInfo {
 
     fn own_name(&self, unit: &Unit, entry: &Entry<'_>) -> Option<String> {
         let value = entry.attr_value(gimli::DW_AT_name)?;
-        let text = self.dwarf.attr_string(unit, value).ok()?;
+        let text = self.dwarf_of(unit).attr_string(unit, value).ok()?;
         Some(text.to_string_lossy().ok()?.into_owned())
     }
 
@@ -188,16 +176,37 @@ impl DebugInfo {
     ) -> Option<(&'s Unit, UnitOffset)> {
         match value {
             AttributeValue::UnitRef(offset) => Some((unit, offset)),
-            AttributeValue::DebugInfoRef(offset) => {
-                // Units are in the order of the section.
-                let start = |unit: &Unit| unit.header.debug_info_offset().map_or(0, |offset| offset.0);
-                let after = self.units.partition_point(|other| start(other) <= offset.0);
-                let other = self.units.get(after.checked_sub(1)?)?;
-                let within = offset.0.checked_sub(start(other))?;
-                (within < other.header.length_including_self()).then_some((other, UnitOffset(within)))
-            }
+            AttributeValue::DebugInfoRef(offset) => self.unit_at(self.source(unit), offset.0),
+            AttributeValue::DebugInfoRefSup(offset) => self.unit_at(self.common?, offset.0),
             _ => None,
         }
+    }
+
+    /// The unit of a source that an offset in its section is in.
+    fn unit_at(&self, source: u32, offset: usize) -> Option<(&Unit, UnitOffset)> {
+        let first = self.source_of.partition_point(|other| *other < source);
+        let end = self.source_of.partition_point(|other| *other <= source);
+        let units = &self.units[first..end];
+        let start = |unit: &Unit| unit.header.debug_info_offset().map_or(0, |offset| offset.0);
+        let after = units.partition_point(|other| start(other) <= offset);
+        let unit = units.get(after.checked_sub(1)?)?;
+        let within = offset.checked_sub(start(unit))?;
+        (within < unit.header.length_including_self()).then_some((unit, UnitOffset(within)))
+    }
+
+    fn source(&self, unit: &Unit) -> u32 {
+        self.source_of.get(self.unit_index(unit)).copied().unwrap_or(0)
+    }
+
+    /// The sections that a unit is in.
+    pub(crate) fn dwarf_of(&self, unit: &Unit) -> &Dwarf {
+        &self.sources[self.source(unit) as usize]
+    }
+
+    /// The sections that the unit's line table is in: split units have it in the file itself.
+    pub(crate) fn lines_dwarf(&self, unit: &Unit) -> &Dwarf {
+        let dwarf = self.dwarf_of(unit);
+        if dwarf.file_type == gimli::DwarfFileType::Dwo { &self.sources[0] } else { dwarf }
     }
 
     fn unit_index(&self, unit: &Unit) -> usize {
@@ -229,18 +238,9 @@ impl DebugInfo {
         TypeId((self.unit_index(unit) as u64) << types::UNIT_SHIFT | offset.0 as u64)
     }
 
-    /// The file that `.gnu_debugaltlink` names: dwz moved there what several files have in common. It is not read yet.
-    pub fn common_file(&self) -> Option<&str> {
-        self.common_file.as_deref()
-    }
-
     /// The types.
     pub fn types(&self) -> DwarfTypes<'_> {
         DwarfTypes { info: self }
-    }
-
-    pub(crate) fn dwarf(&self) -> &Dwarf {
-        &self.dwarf
     }
 
     pub(crate) fn units(&self) -> &[Unit] {

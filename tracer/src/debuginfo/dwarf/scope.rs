@@ -264,7 +264,7 @@ impl DebugInfo {
                 // An offset from the lowest address of the copy.
                 Some(value) => match value.udata_value() {
                     Some(offset) => ranges.first().and_then(|(low, _)| low.checked_add(offset)),
-                    None => self.dwarf.attr_address(unit, value).ok().flatten(),
+                    None => self.dwarf_of(unit).attr_address(unit, value).ok().flatten(),
                 },
                 None => None,
             };
@@ -297,7 +297,7 @@ impl DebugInfo {
         self.walk(function, |unit, entry| {
             if entry.tag() == gimli::DW_TAG_label
                 && let Some(value) = entry.attr_value(gimli::DW_AT_low_pc)
-                && let Ok(Some(address)) = self.dwarf.attr_address(unit, value)
+                && let Ok(Some(address)) = self.dwarf_of(unit).attr_address(unit, value)
                 && let Some(name) = self.name_of(unit, entry)
             {
                 found.push((name, address));
@@ -322,7 +322,7 @@ impl DebugInfo {
                 .attr_value(gimli::DW_AT_call_return_pc)
                 .or_else(|| entry.attr_value(gimli::DW_AT_low_pc));
             if let Some((owner, offset)) = target.and_then(|value| self.reference(unit, value))
-                && let Some(Ok(Some(back))) = back.map(|value| self.dwarf.attr_address(unit, value))
+                && let Some(Ok(Some(back))) = back.map(|value| self.dwarf_of(unit).attr_address(unit, value))
                 && let Ok(callee) = owner.entry(offset)
                 && let Some(name) = self.name_of(owner, &callee)
             {

@@ -385,10 +385,11 @@ impl Finder<'_> {
                 return Err(diagnostic.hint(format!("{} is at {path}:{line}, not in {file}", function.name)));
             }
         }
-        if let Some(common) = info.common_file() {
-            return Err(diagnostic.hint(format!(
-                "dwz moved part of its debug information to {common}, which is not read yet"
-            )));
+        if !self.program.module.looked.is_empty() {
+            diagnostic = diagnostic.hint(format!(
+                "part of its debug information was not found: {}",
+                self.program.module.looked.join(", ")
+            ));
         }
         let mut names: Vec<&str> = self.program.module.symbols().iter().map(|s| s.name.as_str()).collect();
         names.extend(info.functions().iter().map(|f| f.name.as_str()));

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::{Process, Program, number, text};
 use crate::debuginfo::dwarf::DebugInfo;
 use crate::debuginfo::elf::{ElfFile, Symbol};
+use crate::debuginfo::find::{Found, find};
 use crate::diagnostics::{Code, Diagnostic, suggest};
 use crate::glob::{glob_match, has_wildcards};
 use crate::source::Span;
@@ -19,13 +20,21 @@ pub(super) struct Module {
     pub(super) info: Option<DebugInfo>,
     /// Where debug information was looked for, and what came of it.
     pub(super) looked: Vec<String>,
+    /// Function symbols of other files than the code's.
+    elsewhere: Vec<Symbol>,
     symbols: std::cell::OnceCell<Vec<Symbol>>,
 }
 
 impl Module {
     /// Function symbols, sorted by address.
     pub(super) fn symbols(&self) -> &[Symbol] {
-        self.symbols.get_or_init(|| self.elf.functions())
+        self.symbols.get_or_init(|| {
+            let mut symbols = self.elf.functions();
+            symbols.extend(self.elsewhere.iter().cloned());
+            symbols.sort_by(|a, b| (a.address, &a.name).cmp(&(b.address, &b.name)));
+            symbols.dedup_by(|a, b| a.address == b.address && a.name == b.name);
+            symbols
+        })
     }
 
     /// The symbol of a function that begins at an address.
@@ -137,40 +146,11 @@ impl Process<'_> {
             return Ok(module.clone());
         }
         let elf = ElfFile::open(self.world, &path).map_err(|error| fail(error.to_string()))?;
-        let (info, looked) = self.debug_info(&elf);
+        let Found { info, symbols: elsewhere, looked } = find(self.world, &elf);
         let symbols = std::cell::OnceCell::new();
-        let module = Rc::new(Module { path: path.clone(), elf, info, looked, symbols });
+        let module = Rc::new(Module { path: path.clone(), elf, info, looked, elsewhere, symbols });
         self.modules.borrow_mut().insert(path, module.clone());
         Ok(module)
-    }
-
-    fn debug_info(&self, elf: &ElfFile) -> (Option<DebugInfo>, Vec<String>) {
-        let mut looked = Vec::new();
-        for place in elf.debug_places() {
-            let shown = place.path.display();
-            if place.path == elf.path {
-                if let Some(info) = DebugInfo::load(elf, elf) {
-                    return (Some(info), looked);
-                }
-                looked.push(format!("{shown} (it has none)"));
-                continue;
-            }
-            if !self.world.exists(&place.path) {
-                looked.push(format!("{shown} (not there)"));
-                continue;
-            }
-            match ElfFile::open(self.world, &place.path) {
-                Err(error) => looked.push(format!("{shown} ({error})")),
-                Ok(debug) => match place.refuses(elf, &debug) {
-                    Some(why) => looked.push(format!("{shown} ({why})")),
-                    None => match DebugInfo::load(&debug, elf) {
-                        Some(info) => return (Some(info), looked),
-                        None => looked.push(format!("{shown} (it has none)")),
-                    },
-                },
-            }
-        }
-        (None, looked)
     }
 
     /// The libraries of programs whose names fit.
