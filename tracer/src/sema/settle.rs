@@ -231,7 +231,8 @@ impl Elaborator<'_, '_> {
                     })
                 }),
                 size: info.decl.size,
-                wrap: info.decl.wrap,
+                // One that nobody uses has no keys.
+                wrap: info.decl.wrap && info.keys.as_ref().is_some_and(|(keys, _)| !keys.is_empty()),
                 // Nobody wants to see what a tapset keeps for itself.
                 read: info.read || (self.is_library)(info.file),
                 written: info.written,

@@ -57,6 +57,12 @@ impl Family for Session {
             "error" => order(point).map(Trigger::Error),
             "never" => order(point).map(|_| Trigger::Never),
             "timer" => timer(point, span),
+            "procfs" => Err(Diagnostic::error(
+                Code::Unsupported,
+                span,
+                "procfs needs a kernel module: nothing else can make files in /proc",
+            )
+            .hint("print to a file with -o, from a timer or an end probe")),
             _ => return None,
         };
         Some(trigger.map(|trigger| {

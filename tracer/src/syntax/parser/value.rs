@@ -144,6 +144,10 @@ impl Parser<'_> {
         let known = AT_WORDS.iter().copied().chain(self.input.macro_names.iter().map(|name| &**name));
         let known: Vec<String> = known.map(|word| format!("@{word}")).collect();
         diagnostic.hints.extend(suggest::hint(&format!("@{word}"), known.iter().map(String::as_str)));
+        if word.starts_with("prometheus_") || word.starts_with("json_output_") {
+            let why = "it writes to a file in /proc, which only a kernel module can make: use printf";
+            diagnostic.hints = vec![why.to_owned()];
+        }
         self.fail(Some(diagnostic))
     }
 
