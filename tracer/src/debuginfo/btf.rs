@@ -188,6 +188,38 @@ impl Btf {
         self.find(kinds, name.trim())
     }
 
+    /// The value of a constant of some enumeration.
+    pub fn enumerator(&self, name: &str) -> Option<i64> {
+        (1..=self.records.len() as u64).find_map(|ty| {
+            let constants = self.constants(TypeId(ty))?;
+            constants.into_iter().find_map(|(known, value)| (known == name).then_some(value))
+        })
+    }
+
+    /// The constants of an enumeration by its name in C, or that of a typedef for it.
+    pub fn enumeration(&self, name: &str) -> Option<Vec<(String, i64)>> {
+        let constants = self.constants(self.strip(self.type_by_name(name)?))?;
+        Some(constants.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    fn constants(&self, ty: TypeId) -> Option<Vec<(&str, i64)>> {
+        let record = self.record(ty)?;
+        let constant = |n: usize| match record.kind() {
+            kind::ENUM => {
+                let value = record.word(16 + n * 8);
+                let value = if record.kind_flag() { i64::from(value as i32) } else { i64::from(value) };
+                Some((self.string(record.word(12 + n * 8)), value))
+            }
+            kind::ENUM64 => {
+                let (low, high) = (record.word(16 + n * 12), record.word(20 + n * 12));
+                Some((self.string(record.word(12 + n * 12)), (u64::from(high) << 32 | u64::from(low)) as i64))
+            }
+            _ => None,
+        };
+        matches!(record.kind(), kind::ENUM | kind::ENUM64)
+            .then(|| (0..record.count()).filter_map(constant).collect())
+    }
+
     /// A function's prototype by name.
     pub fn function(&self, name: &str) -> Option<Prototype> {
         let function = self.find(&[kind::FUNC], name)?;

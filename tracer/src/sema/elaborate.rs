@@ -301,6 +301,8 @@ impl<'a> Elaborator<'_, 'a> {
                     }
                     Outcome::Missing(diagnostic) => OutcomeKey::Missing(diagnostic.message.clone()),
                     Outcome::Defined(defined) => OutcomeKey::Defined(*defined),
+                    Outcome::Enumerator(value) => OutcomeKey::Enumeration(vec![(String::new(), *value)]),
+                    Outcome::Enumeration(constants) => OutcomeKey::Enumeration(constants.clone()),
                 };
                 (*id, key)
             })
@@ -348,4 +350,5 @@ enum OutcomeKey {
     Value(crate::sema::program::TargetValue, bool),
     Missing(String),
     Defined(bool),
+    Enumeration(Vec<(String, i64)>),
 }

@@ -46,6 +46,14 @@ pub trait TargetScope {
     fn pointee(&self, _target: &TargetExpr) -> Option<String> {
         None
     }
+    /// The value of a constant of some enumeration.
+    fn enumerator(&self, _name: &str) -> Option<i64> {
+        None
+    }
+    /// The constants of an enumeration, by its type's name in C.
+    fn enumeration(&self, _type_name: &str) -> Option<Vec<(String, i64)>> {
+        None
+    }
     /// Names and types of the variables, for `-L`: `$name:type`.
     fn list(&self) -> Vec<String> {
         Vec::new()

@@ -96,12 +96,41 @@ impl<'s> Resolver<'s> {
         }
     }
 
+    /// `@enum("NAME")`: the traced code's own constants come before the kernel's.
+    fn enumerator(&mut self, expr: &ast::Expr, name: &str) {
+        let unknown = || missing(expr, format!("there is no enumeration with a constant {name}"));
+        let outcome = self.constant(name).map_or_else(unknown, Outcome::Enumerator);
+        self.outcomes.insert(expr.id, outcome);
+    }
+
+    fn constant(&self, name: &str) -> Option<i64> {
+        self.scope.enumerator(name).or_else(|| self.types.enumerator(name))
+    }
+
+    /// `@enumname(x, "type", "module")`
+    fn enumeration(&mut self, expr: &ast::Expr, type_name: Option<&str>, module: Option<&str>) {
+        let outcome = match (type_name, module) {
+            (None, _) => {
+                missing(expr, "@enumname needs to know the type: @enumname(value, \"enum type\")".to_owned())
+            }
+            (Some(name), module) => {
+                let is_kernel = module.is_some_and(|module| module.starts_with("kernel"));
+                let own = if is_kernel { None } else { self.scope.enumeration(name) };
+                own.or_else(|| self.types.enumeration(name))
+                    .map(Outcome::Enumeration)
+                    .unwrap_or_else(|| missing(expr, format!("there is no enumeration {name}")))
+            }
+        };
+        self.outcomes.insert(expr.id, outcome);
+    }
+
     fn is_defined(&self, expr: &ast::Expr) -> bool {
         match &expr.kind {
             ExprKind::Target(target) => {
                 let cast = self.as_cast(target);
                 self.resolve(cast.as_ref().unwrap_or(target), expr.span).is_ok()
             }
+            ExprKind::Enum(name) => self.constant(&name.to_string()).is_some(),
             _ => true,
         }
     }
@@ -154,6 +183,13 @@ impl Visitor for Resolver<'_> {
                     }
                 }
             }
+            ExprKind::Enum(name) => self.enumerator(expr, &name.to_string()),
+            ExprKind::EnumName { operand, type_name, module } => {
+                let text = |text: &ast::Text| text.to_string();
+                let (type_name, module) = (type_name.as_ref().map(text), module.as_ref().map(text));
+                self.enumeration(expr, type_name.as_deref(), module.as_deref());
+                self.visit_expr(operand);
+            }
             ExprKind::Entry(inner) => {
                 let before = std::mem::replace(&mut self.at_entry, true);
                 self.visit_expr(inner);
@@ -182,6 +218,10 @@ impl Visitor for Resolver<'_> {
             _ => visit::walk_expr(self, expr),
         }
     }
+}
+
+fn missing(expr: &ast::Expr, message: String) -> Outcome {
+    Outcome::Missing(Box::new(Diagnostic::error(Code::UnresolvedTarget, expr.span, message)))
 }
 
 /// `$$name` and its like are facts about the site, not variables.

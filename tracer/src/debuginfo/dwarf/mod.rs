@@ -6,6 +6,7 @@
 //! (what is visible at an address), `global`, `types`, `location`,
 //! `expression`, `frame`.
 
+mod enumeration;
 mod expression;
 mod frame;
 mod function;

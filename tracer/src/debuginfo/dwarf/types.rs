@@ -81,6 +81,12 @@ impl DwarfTypes<'_> {
         None
     }
 
+    /// The entry of an enumeration, behind typedefs.
+    pub(super) fn enumeration(&self, ty: TypeId) -> Option<(&Unit, UnitOffset)> {
+        let (unit, entry) = self.entry(self.strip(ty)?)?;
+        (entry.tag() == gimli::DW_TAG_enumeration_type).then(|| (unit, entry.offset()))
+    }
+
     fn name_within(&self, ty: TypeId, depth: usize) -> String {
         let Some((unit, entry)) = self.entry(ty).filter(|_| depth < CHAIN) else { return "void".into() };
         let own = self.info.name_of(unit, &entry).unwrap_or_default();

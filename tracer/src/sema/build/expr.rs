@@ -104,7 +104,8 @@ impl Builder<'_, '_> {
             ast::ExprKind::Stat { op, operand, shift } => self.extract(*op, operand, *shift, span),
             ast::ExprKind::Print(print) => self.print(print, span),
             ast::ExprKind::Perf(_) => self.unsupported(span, "@perf"),
-            ast::ExprKind::Enum(_) | ast::ExprKind::EnumName { .. } => self.unsupported(span, "@enum"),
+            ast::ExprKind::Enum(_) => self.enumerator(expr),
+            ast::ExprKind::EnumName { operand, .. } => self.enumerator_name(expr, operand),
             ast::ExprKind::Const(_) => {
                 self.error(
                     Diagnostic::error(

@@ -7,6 +7,7 @@
 
 mod assign;
 mod builtin;
+mod enumeration;
 mod expr;
 pub(super) mod fold;
 mod overload;
@@ -36,6 +37,10 @@ pub(super) enum Outcome {
     Missing(Box<Diagnostic>),
     /// Of `@defined(…)`.
     Defined(bool),
+    /// Of `@enum("NAME")`.
+    Enumerator(i64),
+    /// Of `@enumname(x, "type")`.
+    Enumeration(Vec<(String, i64)>),
 }
 
 /// Outcomes by expression.

@@ -195,7 +195,7 @@ fn word_of_memory(space: Space, from: usize, bytes: usize) -> Access {
     word.unwrap_or(Access::Constant(0))
 }
 
-fn conversion(kind: ConversionKind) -> Conversion {
+pub(super) fn conversion(kind: ConversionKind) -> Conversion {
     Conversion {
         kind,
         left: false,

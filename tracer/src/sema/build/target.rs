@@ -42,7 +42,7 @@ impl Builder<'_, '_> {
                 self.error(diagnostic);
                 return zero(span);
             }
-            Some(Outcome::Defined(_)) | None => {
+            Some(Outcome::Defined(_) | Outcome::Enumerator(_) | Outcome::Enumeration(_)) | None => {
                 self.error(Diagnostic::error(
                     Code::NoTargetVariables,
                     span,

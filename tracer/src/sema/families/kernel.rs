@@ -17,7 +17,7 @@ use crate::glob::{glob_match, has_wildcards};
 use crate::sema::family::{Candidate, Family, Resolved, TargetScope};
 use crate::sema::program::{Access, TargetValue, Trigger};
 use crate::sema::target_var::{At, WORD, Walk, unknown};
-use crate::source::Span;
+use crate::source::{FileId, Span};
 use crate::syntax::ast::{LiteralValue, ProbePointComponent, TargetExpr, TargetRoot};
 use crate::world::World;
 
@@ -93,9 +93,22 @@ impl TargetScope for Functions<'_> {
     fn pointee(&self, target: &TargetExpr) -> Option<String> {
         self.scope(target.root_span).ok()?.pointee(target)
     }
+
+    fn enumerator(&self, name: &str) -> Option<i64> {
+        self.constants()?.enumerator(name)
+    }
+
+    fn enumeration(&self, type_name: &str) -> Option<Vec<(String, i64)>> {
+        self.constants()?.enumeration(type_name)
+    }
 }
 
 impl Functions<'_> {
+    /// The types, for whoever asks without a place: why there are none is told elsewhere.
+    fn constants(&self) -> Option<Rc<Btf>> {
+        self.types.get(Span::new(FileId(0), 0, 0)).ok()
+    }
+
     fn scope(&self, span: Span) -> Result<Scope, Diagnostic> {
         Ok(Scope { btf: self.types.get(span)?, place: Place::Nowhere, name: "this function".into() })
     }
@@ -457,6 +470,14 @@ impl TargetScope for Scope {
         }
         let (start, ty, _) = self.start(target, target.root_span).ok()?;
         self.walk(target).pointee(target, start, ty)
+    }
+
+    fn enumerator(&self, name: &str) -> Option<i64> {
+        self.btf.enumerator(name)
+    }
+
+    fn enumeration(&self, type_name: &str) -> Option<Vec<(String, i64)>> {
+        self.btf.enumeration(type_name)
     }
 
     fn list(&self) -> Vec<String> {

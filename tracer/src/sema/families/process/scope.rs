@@ -477,6 +477,14 @@ impl TargetScope for CodeScope {
         walk(&info.types(), target).pointee(target, at, ty)
     }
 
+    fn enumerator(&self, name: &str) -> Option<i64> {
+        self.info()?.enumerator(name)
+    }
+
+    fn enumeration(&self, type_name: &str) -> Option<Vec<(String, i64)>> {
+        self.info()?.enumeration(type_name)
+    }
+
     fn list(&self) -> Vec<String> {
         let Some(info) = self.info() else { return Vec::new() };
         let types = info.types();
