@@ -38,7 +38,7 @@ pub enum ProgramKind {
     Fexit,
     /// Raw tracepoint; words context.
     RawTracepoint,
-    /// Periodic sample on every CPU (`timer.profile`).
+    /// Sample of a perf event (`timer.profile`, `perf.*`).
     PerfEvent,
 }
 
@@ -88,11 +88,24 @@ pub enum AttachPoint {
         /// Its name, without the subsystem.
         name: String,
     },
-    /// A clock tick on every CPU.
-    Profile {
-        /// Ticks for each second.
-        frequency: u64,
+    /// A perf event, sampled on every CPU.
+    Perf {
+        /// `perf_event_attr.type`.
+        kind: u32,
+        /// `perf_event_attr.config`.
+        config: u64,
+        /// How often.
+        sampling: Sampling,
     },
+}
+
+/// How often a perf event is sampled.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Sampling {
+    /// After so many events.
+    Period(u64),
+    /// So many times a second.
+    Frequency(u64),
 }
 
 /// One site.

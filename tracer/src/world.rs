@@ -53,6 +53,8 @@ pub trait World: Send + Sync {
     fn read_dir(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
     /// The path without links and dots.
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf>;
+    /// The number of a file's inode.
+    fn inode(&self, path: &Path) -> io::Result<u64>;
     /// The value of PATH.
     fn search_path(&self) -> Vec<PathBuf>;
 
@@ -116,6 +118,11 @@ impl World for SystemWorld {
         fs::canonicalize(path)
     }
 
+    fn inode(&self, path: &Path) -> io::Result<u64> {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(path).map(|metadata| metadata.ino())
+    }
+
     fn search_path(&self) -> Vec<PathBuf> {
         std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
     }
@@ -172,6 +179,11 @@ impl World for MemoryWorld {
 
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
         if self.exists(path) { Ok(path.to_owned()) } else { self.get(path).map(|_| path.to_owned()) }
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<u64> {
+        self.get(path)?;
+        Ok(self.files.keys().take_while(|known| *known != path).count() as u64 + 1)
     }
 
     fn search_path(&self) -> Vec<PathBuf> {

@@ -11,7 +11,7 @@
 //! Invariants: reading what was printed gives the same manifest; time and memory are linear in the text.
 //! **Not here:** whether the manifest fits its module: `ir::verify::manifest`.
 
-use super::{AttachPoint, Manifest, Program, ProgramKind, Site};
+use super::{AttachPoint, Manifest, Program, ProgramKind, Sampling, Site};
 use crate::ir::FuncId;
 use crate::text::{Kind, Name, ParseError, Quoted, Reader, Result};
 use alloc::format;
@@ -81,7 +81,12 @@ impl Display for AttachPoint {
                 }
             }
             AttachPoint::Tracepoint { name } => write!(f, "tracepoint {}", bare(name)),
-            AttachPoint::Profile { frequency } => write!(f, "profile {frequency}"),
+            AttachPoint::Perf { kind, config, sampling: Sampling::Period(period) } => {
+                write!(f, "perf {kind} {config} period {period}")
+            }
+            AttachPoint::Perf { kind, config, sampling: Sampling::Frequency(frequency) } => {
+                write!(f, "perf {kind} {config} hz {frequency}")
+            }
         }
     }
 }
@@ -205,7 +210,7 @@ fn site(reader: &mut Reader<'_>) -> Result<Site> {
 
 fn attach(reader: &mut Reader<'_>) -> Result<AttachPoint> {
     let token = reader.peek();
-    Ok(match reader.word("session, user, kernel, tracepoint or profile")? {
+    Ok(match reader.word("session, user, kernel, tracepoint or perf")? {
         "session" => AttachPoint::Session,
         "user" => {
             let path = reader.string()?;
@@ -221,8 +226,17 @@ fn attach(reader: &mut Reader<'_>) -> Result<AttachPoint> {
             AttachPoint::Kernel { symbol, offset, btf }
         }
         "tracepoint" => AttachPoint::Tracepoint { name: reader.name()? },
-        "profile" => AttachPoint::Profile { frequency: reader.number()? },
-        _ => return Err(reader.error_at(token, "expected session, user, kernel, tracepoint or profile")),
+        "perf" => {
+            let (kind, config) = (reader.number()?, reader.number()?);
+            let sampling = if reader.eat("hz")? {
+                Sampling::Frequency(reader.number()?)
+            } else {
+                reader.word("period or hz")?;
+                Sampling::Period(reader.number()?)
+            };
+            AttachPoint::Perf { kind, config, sampling }
+        }
+        _ => return Err(reader.error_at(token, "expected session, user, kernel, tracepoint or perf")),
     })
 }
 
@@ -262,7 +276,14 @@ mod tests {
                     btf: number.is_multiple_of(4).then_some(number),
                 },
                 4 => AttachPoint::Tracepoint { name: "sched_switch".into() },
-                _ => AttachPoint::Profile { frequency: 997 },
+                _ => AttachPoint::Perf {
+                    kind: 1,
+                    config: u64::MAX,
+                    sampling: match number % 4 {
+                        1 => Sampling::Period(1_000_000),
+                        _ => Sampling::Frequency(997),
+                    },
+                },
             };
             Site {
                 attach,
@@ -308,7 +329,7 @@ mod tests {
     fn errors_have_their_place() {
         let error = |text: &str| parse(text).unwrap_err().to_string();
         assert_eq!(error("\nsite 1 session"), "2:6: expected site 0");
-        assert_eq!(error("site 0 moon"), "1:8: expected session, user, kernel, tracepoint or profile");
+        assert_eq!(error("site 0 moon"), "1:8: expected session, user, kernel, tracepoint or perf");
         assert_eq!(error("program p0 f0 magic"), "1:15: expected a kind of program, found `magic`");
         assert_eq!(error("site 0 session, point \"\\xff\""), "1:23: this string must be UTF-8");
         assert_eq!(

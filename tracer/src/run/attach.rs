@@ -5,7 +5,7 @@
 //! | user code | one `uprobe_multi` link for each file, else a perf event for each site |
 //! | kernel functions | few, with parameters that are words: a trampoline for each (pass 3 decides, by what the kernel has); else one `kprobe_multi` link, else a perf event for each site |
 //! | tracepoints | a raw tracepoint link for each site |
-//! | clock | a perf event for each CPU |
+//! | samples | a perf event for each CPU |
 //!
 //! A single perf-event uprobe takes a tenth of a second to detach, a multi link of thousands less: multi links are used
 //! even for one place, and links are dropped in parallel.
@@ -149,13 +149,18 @@ fn single(
             let cookie = target.features.attach_cookie_raw_tracepoint.then_some(u64::from(number));
             Ok(vec![link::raw_tracepoint(loaded, name, cookie)?])
         }
-        AttachPoint::Profile { frequency } => (0..target.cpus)
-            .map(|cpu| {
-                let clock = perf_event::cpu_clock(*frequency, cpu)?;
-                clock.enable()?;
-                event(clock)
-            })
-            .collect(),
+        AttachPoint::Perf { kind, config, sampling } => {
+            let mut links = Vec::new();
+            for cpu in 0..target.cpus {
+                match perf_event::sample(*kind, *config, *sampling, cpu) {
+                    Ok(sample) => links.push(event(sample)?),
+                    // A CPU that is switched off.
+                    Err(error) if error.raw_os_error() == Some(perf_event::NO_DEVICE) && cpu > 0 => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(links)
+        }
         AttachPoint::Session => Ok(Vec::new()),
     }
 }

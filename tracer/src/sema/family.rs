@@ -10,7 +10,7 @@ use std::rc::Rc;
 use tracer_common::manifest::{ProgramKind, Site};
 
 use crate::diagnostics::Diagnostic;
-use crate::sema::program::{TargetValue, Trigger};
+use crate::sema::program::{Access, TargetValue, Trigger};
 use crate::source::Span;
 use crate::syntax::ast::{ProbePointComponent, TargetExpr};
 
@@ -25,7 +25,12 @@ pub struct Candidate {
     pub scope: Rc<dyn TargetScope>,
     /// For returns: the kind of program that can run at the entry.
     pub entry: Option<ProgramKind>,
+    /// What must be true at a hit, in this order, before anything of the handler runs.
+    pub guard: Vec<Access>,
 }
+
+/// In a guard, the address of the current task.
+pub const TASK: Access = Access::Dynamic(0);
 
 /// A resolved target expression.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

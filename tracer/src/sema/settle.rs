@@ -7,12 +7,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use tracer_common::intrinsic::Intrinsic;
+
 use crate::diagnostics::{Code, Diagnostic, Sink};
 use crate::sema::build::{self, Body, Builder, Built, Flow};
 use crate::sema::elaborate::{self, Elaborator};
 use crate::sema::elide::elide;
 use crate::sema::program::{
-    Function, FunctionId, Global, GlobalTy, Literal, LocalId, Probe, Program, Stmt, StmtKind, Ty,
+    Access, Expr, ExprKind, Function, FunctionId, Global, GlobalTy, Literal, LocalId, Probe, Program, Stmt,
+    StmtKind, Target, TargetValue, Ty,
 };
 use crate::sema::resolve::Resolver;
 use crate::sema::symbols::{GlobalInfo, Node};
@@ -121,7 +124,8 @@ impl Elaborator<'_, '_> {
                 self.is_library,
             )
         };
-        let (built, lists, problems) = builder.build(&group.conditions, &group.blocks);
+        let (mut built, lists, problems) = builder.build(&group.conditions, &group.blocks);
+        built.body.splice(0..0, guarded(&group.guard, group.span));
         errors.extend(problems);
         let group = &mut self.groups[n];
         group.locals.clone_from(&built.locals);
@@ -291,4 +295,18 @@ fn setting(info: &GlobalInfo<'_>, sink: &mut Sink) -> Option<Literal> {
 fn suppressed(body: Vec<Stmt>, span: Span) -> Vec<Stmt> {
     let handler = vec![Stmt { kind: StmtKind::Next, span }];
     vec![Stmt { kind: StmtKind::Try { body, message: None, handler }, span }]
+}
+
+/// `if (!test) next` for each test of a guard.
+fn guarded(guard: &[Access], span: Span) -> Vec<Stmt> {
+    let long = |kind| Expr { kind, ty: Ty::Long, span };
+    let leave = |test: &Access| {
+        let task = long(ExprKind::Intrinsic { intrinsic: Intrinsic::TaskCurrent, args: Vec::new() });
+        let value = TargetValue::Value(test.clone());
+        let target = Target { text: "the process".into(), value, indices: vec![task] };
+        let cond = long(ExprKind::Not(Box::new(long(ExprKind::Target(target)))));
+        let then = vec![Stmt { kind: StmtKind::Next, span }];
+        Stmt { kind: StmtKind::If { cond, then, otherwise: Vec::new() }, span }
+    };
+    guard.iter().map(leave).collect()
 }

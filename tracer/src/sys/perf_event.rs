@@ -1,4 +1,4 @@
-//! Perf events that programs are attached to: single kprobes and uprobes, clock ticks.
+//! Perf events that programs are attached to: single kprobes and uprobes, samples.
 //!
 //! The PMU types of probes are read from sysfs, so tracefs need not be mounted. Minimum kernel: 4.17 for probe PMUs,
 //! 4.20 for reference counters.
@@ -9,6 +9,8 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use tracer_common::manifest::Sampling;
 
 use super::syscall::{Attr, Syscall, call, call_fd};
 use super::uapi::perf;
@@ -68,14 +70,21 @@ pub fn kprobe(symbol: &str, offset: u64, is_return: bool) -> io::Result<PerfEven
     call_fd(Syscall::PerfEventOpen { attr: &mut attr, pid: -1, cpu: 0 }).map(PerfEvent)
 }
 
-/// A software clock tick on one CPU.
-pub fn cpu_clock(frequency: u64, cpu: u32) -> io::Result<PerfEvent> {
+/// What opening an event on a CPU that is off fails with.
+pub const NO_DEVICE: i32 = libc::ENODEV;
+
+/// Samples of an event on one CPU.
+pub fn sample(kind: u32, config: u64, sampling: Sampling, cpu: u32) -> io::Result<PerfEvent> {
+    let (rate, flags) = match sampling {
+        Sampling::Period(period) => (period, 0),
+        Sampling::Frequency(frequency) => (frequency, perf::FREQ),
+    };
     let mut attr = Attr::new()
-        .u32(perf::TYPE, perf::PERF_TYPE_SOFTWARE)
+        .u32(perf::TYPE, kind)
         .u32(perf::SIZE, perf::ATTR_SIZE)
-        .u64(perf::CONFIG, perf::PERF_COUNT_SW_CPU_CLOCK)
-        .u64(perf::SAMPLE_PERIOD, frequency)
-        .u64(perf::FLAGS, perf::FREQ);
+        .u64(perf::CONFIG, config)
+        .u64(perf::SAMPLE_PERIOD, rate)
+        .u64(perf::FLAGS, flags);
     call_fd(Syscall::PerfEventOpen { attr: &mut attr, pid: -1, cpu: cpu as i32 }).map(PerfEvent)
 }
 
@@ -89,16 +98,6 @@ impl PerfEvent {
             request: perf::PERF_EVENT_IOC_SET_BPF,
             argument,
         })?;
-        call(Syscall::PerfEventIoctl {
-            event: self.as_fd(),
-            request: perf::PERF_EVENT_IOC_ENABLE,
-            argument: 0,
-        })?;
-        Ok(())
-    }
-
-    /// Enables the event.
-    pub fn enable(&self) -> io::Result<()> {
         call(Syscall::PerfEventIoctl {
             event: self.as_fd(),
             request: perf::PERF_EVENT_IOC_ENABLE,

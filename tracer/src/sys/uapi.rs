@@ -70,8 +70,6 @@ pub(super) mod perf {
     pub(in crate::sys) const ATTR_SIZE: u32 = 112;
     /// Bit of `freq` in the flag word: the period is a frequency.
     pub(in crate::sys) const FREQ: u64 = 1 << 10;
-    pub(in crate::sys) const PERF_TYPE_SOFTWARE: u32 = 1;
-    pub(in crate::sys) const PERF_COUNT_SW_CPU_CLOCK: u64 = 0;
     pub(in crate::sys) const PERF_FLAG_FD_CLOEXEC: u64 = 8;
     pub(in crate::sys) const PERF_EVENT_IOC_ENABLE: u64 = 0x2400;
     pub(in crate::sys) const PERF_EVENT_IOC_SET_BPF: u64 = 0x4004_2408;

@@ -78,6 +78,7 @@ const FIXTURES: &[Fixture] = &[
         flags: &["-g", "-O2", "-pthread"],
         stripped: false,
     },
+    Fixture { name: "life", source: Source::File("life.c"), flags: &["-O2", "-pthread"], stripped: false },
     Fixture {
         name: "data",
         source: Source::File("data.c"),

@@ -79,6 +79,6 @@ fn fits(kind: ProgramKind, attach: &AttachPoint) -> bool {
             matches!(attach, AttachPoint::Kernel { offset: 0, btf: Some(_), .. })
         }
         ProgramKind::RawTracepoint => matches!(attach, AttachPoint::Tracepoint { .. }),
-        ProgramKind::PerfEvent => matches!(attach, AttachPoint::Profile { .. }),
+        ProgramKind::PerfEvent => matches!(attach, AttachPoint::Perf { .. }),
     }
 }

@@ -43,7 +43,8 @@ impl<'w> KernelTypes<'w> {
         KernelTypes { world, btf: OnceCell::new() }
     }
 
-    fn get(&self, span: Span) -> Result<Rc<Btf>, Diagnostic> {
+    /// The types, or why there are none.
+    pub(super) fn get(&self, span: Span) -> Result<Rc<Btf>, Diagnostic> {
         let loaded = self
             .btf
             .get_or_init(|| Btf::load(self.world).map(Rc::new).map_err(|error: BtfError| error.to_string()));
@@ -202,6 +203,7 @@ impl Kernel<'_> {
                     name: format!("kernel function {name}"),
                 }),
                 entry: is_return.then_some(ProgramKind::Kprobe),
+                guard: Vec::new(),
             });
         }
         if found.is_empty() {
@@ -285,6 +287,7 @@ impl Kernel<'_> {
                     name: format!("tracepoint {name}"),
                 }),
                 entry: None,
+                guard: Vec::new(),
             });
         }
         if found.is_empty() {

@@ -1,8 +1,10 @@
 //! One file per family of probe points.
 
 mod kernel;
+mod perf;
 mod process;
 mod session;
+mod task;
 
 use std::rc::Rc;
 
@@ -26,8 +28,9 @@ pub fn all(world: &dyn World, subject: Option<String>) -> Families<'_> {
     Families {
         families: vec![
             Box::new(Session),
+            Box::new(perf::Perf { world, types: types.clone(), subject: subject.clone() }),
             Box::new(kernel::Kernel { world, types: types.clone() }),
-            Box::new(process::Process::new(world, subject)),
+            Box::new(process::Process::new(world, subject, types.clone())),
         ],
         functions: Box::new(kernel::Functions { types }),
     }

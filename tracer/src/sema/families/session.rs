@@ -30,7 +30,7 @@ impl TargetScope for NoTargets {
 }
 
 /// A jiffy: Debian's kernels tick 250 times a second.
-const JIFFY: i64 = 4_000_000;
+pub(super) const JIFFY: i64 = 4_000_000;
 
 /// Words of `timer.*` and their nanoseconds.
 const UNITS: [(&str, i64); 9] = [
@@ -56,6 +56,8 @@ impl Family for Session {
             "end" => order(point).map(Trigger::End),
             "error" => order(point).map(Trigger::Error),
             "never" => order(point).map(|_| Trigger::Never),
+            // Those are the kernel's (`perf`).
+            "timer" if point.get(1).is_some_and(|unit| &*unit.name == "profile") => return None,
             "timer" => timer(point, span),
             "procfs" => Err(Diagnostic::error(
                 Code::Unsupported,
@@ -79,6 +81,7 @@ impl Family for Session {
                 },
                 scope: Rc::new(NoTargets),
                 entry: None,
+                guard: Vec::new(),
             }]
         }))
     }

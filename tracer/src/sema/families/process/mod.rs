@@ -2,10 +2,11 @@
 //!
 //! Source: stapprobes(3stap), "PROCESS", "SDT MARKERS".
 //!
-//! Rooms, in reading order: this file (which form), `module` (which file), `function`, `statement`, `mark`, `plt`
-//! (places in it), `pattern` (how functions and lines are written), `scope` (variables at a place).
+//! Rooms, in reading order: this file (which form), `module` (which file), `life` (begin, end, threads, system calls),
+//! `function`, `statement`, `mark`, `plt` (places in it), `pattern` (how functions and lines are written), `scope` (variables at a place).
 
 mod function;
+mod life;
 mod mark;
 mod module;
 mod pattern;
@@ -21,6 +22,7 @@ use std::rc::Rc;
 use tracer_common::manifest::{AttachPoint, ProgramKind, Site};
 
 use crate::diagnostics::{Code, Diagnostic, suggest};
+use crate::sema::families::kernel::KernelTypes;
 use crate::sema::family::{Candidate, Family, TargetScope};
 use crate::sema::program::Trigger;
 use crate::source::Span;
@@ -34,6 +36,8 @@ pub(super) struct Process<'w> {
     pub world: &'w dyn World,
     /// What `process` alone stands for: the program of `-c` or `-x`.
     subject: Option<String>,
+    /// The kernel's types.
+    types: Rc<KernelTypes<'w>>,
     /// Files that were opened.
     modules: RefCell<HashMap<PathBuf, Rc<Module>>>,
 }
@@ -50,8 +54,12 @@ struct Program {
 
 impl<'w> Process<'w> {
     /// Nothing is opened yet.
-    pub(super) fn new(world: &'w dyn World, subject: Option<String>) -> Process<'w> {
-        Process { world, subject, modules: RefCell::default() }
+    pub(super) fn new(
+        world: &'w dyn World,
+        subject: Option<String>,
+        types: Rc<KernelTypes<'w>>,
+    ) -> Process<'w> {
+        Process { world, subject, types, modules: RefCell::default() }
     }
 }
 
@@ -81,8 +89,9 @@ fn ends(rest: &[ProbePointComponent], after: &str) -> Result<(), Diagnostic> {
     rest.first().map_or(Ok(()), |more| Err(misplaced(more, after)))
 }
 
-const KINDS: [&str; 6] = ["function", "statement", "mark", "provider", "plt", "begin"];
-const NOT_YET: [&str; 5] = ["end", "thread", "syscall", "insn", "data"];
+const KINDS: [&str; 9] =
+    ["function", "statement", "mark", "provider", "plt", "begin", "end", "thread", "syscall"];
+const NOT_YET: [&str; 2] = ["insn", "data"];
 
 impl Family for Process<'_> {
     fn resolve(
@@ -100,7 +109,18 @@ impl Family for Process<'_> {
             "process.statement(string)",
             "process(number).function(string)",
             "process(number).statement(number).absolute",
+            "process.begin",
+            "process.end",
+            "process.syscall",
+            "process.syscall.return",
+            "process.thread.begin",
+            "process.thread.end",
             "process(string).begin",
+            "process(string).end",
+            "process(string).syscall",
+            "process(string).syscall.return",
+            "process(string).thread.begin",
+            "process(string).thread.end",
             "process(string).function(string)",
             "process(string).function(string).call",
             "process(string).function(string).callee(string)",
@@ -164,10 +184,7 @@ impl Process<'_> {
             "statement" => self.statement(program, what, rest),
             "plt" => plt::resolve(program, what, rest),
             "mark" | "provider" => mark::resolve(program, what, rest),
-            "begin" if what.arg.is_none() => {
-                ends(rest, "process.begin")?;
-                begin(program, what)
-            }
+            "begin" | "end" | "thread" | "syscall" if what.arg.is_none() => self.life(program, what, rest),
             other if NOT_YET.contains(&other) => Err(Diagnostic::error(
                 Code::Unsupported,
                 what.span,
@@ -183,21 +200,6 @@ impl Process<'_> {
             }
         }
     }
-}
-
-/// Where a program begins: its entry point, which every process that executes it passes once.
-fn begin(program: &Program, what: &ProbePointComponent) -> Result<Vec<Candidate>, Diagnostic> {
-    let entry = program.module.elf.entry().and_then(|address| program.module.elf.file_offset(address));
-    let Some(offset) = entry else {
-        return Err(Diagnostic::error(
-            Code::ProbePoint,
-            what.span,
-            format!("{} has no entry point: it is no program", program.module.path.display()),
-        ));
-    };
-    let scope =
-        Rc::new(scope::SymbolScope { module: program.module.clone(), name: "the entry point".into() });
-    Ok(vec![candidate(program, offset, format!("{}.begin", program.text), "", scope)])
 }
 
 /// A place without more facts.
@@ -226,6 +228,7 @@ fn candidate(
         },
         scope,
         entry: None,
+        guard: Vec::new(),
     }
 }
 

@@ -1,0 +1,211 @@
+//! `process(…).begin`, `.end`, `.thread.begin`, `.thread.end`, `.syscall[.return]`: by tracepoints of the kernel.
+//!
+//! A tracepoint is hit by every task of the machine; a guard at the front of the handler lets those through that run
+//! the program: the file that the task's memory was made from has its inode and device. So programs that start later
+//! are found, whoever starts them, and children that a fork made count until they execute something else.
+//!
+//! What begins is seen at the return of the system call that made it, in its own context: `execve`, and the child's
+//! side of `fork` and `clone`.
+//!
+//! Source: stapprobes(3stap), "PROCESS". As there, a process ends when its first thread does.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use tracer_common::ir::BinOp;
+use tracer_common::manifest::{AttachPoint, ProgramKind, Site};
+
+use super::{Process, Program, ends, misplaced};
+use crate::debuginfo::btf::Btf;
+use crate::diagnostics::{Code, Diagnostic};
+use crate::sema::families::session::NoTargets;
+use crate::sema::families::task::{Task, equals};
+use crate::sema::family::{Candidate, Resolved, TASK, TargetScope};
+use crate::sema::program::{Access, TargetValue, Trigger};
+use crate::sema::target_var::{WORD, unknown};
+use crate::source::Span;
+use crate::syntax::ast::{ProbePointComponent, TargetExpr, TargetRoot};
+
+/// System calls that return where something begins: clone, fork, vfork, execve, execveat, clone3.
+const BEGINNERS: [i64; 6] = [56, 57, 58, 59, 322, 435];
+/// Members of `pt_regs` that carry the arguments of a system call, in order.
+const ARGUMENTS: [&str; 6] = ["di", "si", "dx", "r10", "r8", "r9"];
+
+/// Where the kernel is probed.
+enum Hook {
+    Tracepoint(&'static str),
+    Function(&'static str),
+}
+
+impl Process<'_> {
+    /// The places of what follows a program.
+    pub(super) fn life(
+        &self,
+        program: &Program,
+        what: &ProbePointComponent,
+        rest: &[ProbePointComponent],
+    ) -> Result<Vec<Candidate>, Diagnostic> {
+        let span = what.span;
+        let btf = self.types.get(span)?;
+        let task = Task { btf: &btf, span };
+        let mut guard = Vec::new();
+        let mut scope: Rc<dyn TargetScope> = Rc::new(NoTargets);
+        let (text, hook) = match (&*what.name, rest.first().map(|next| &*next.name)) {
+            ("syscall", None) => {
+                scope = Rc::new(SystemCall::new(&task, false)?);
+                ("syscall", Hook::Tracepoint("sys_enter"))
+            }
+            ("syscall", Some("return")) => {
+                ends(&rest[1..], ".return")?;
+                scope = Rc::new(SystemCall::new(&task, true)?);
+                ("syscall.return", Hook::Tracepoint("sys_exit"))
+            }
+            ("begin", None) => {
+                guard.extend(begins(&task, true)?);
+                ("begin", Hook::Tracepoint("sys_exit"))
+            }
+            ("end", None) => {
+                guard.push(task.is_first_thread(true)?);
+                ("end", exit(&btf))
+            }
+            ("thread", Some("begin")) => {
+                ends(&rest[1..], ".begin")?;
+                guard.extend(begins(&task, false)?);
+                ("thread.begin", Hook::Tracepoint("sys_exit"))
+            }
+            ("thread", Some("end")) => {
+                ends(&rest[1..], ".end")?;
+                guard.push(task.is_first_thread(false)?);
+                ("thread.end", exit(&btf))
+            }
+            ("thread", None) => {
+                return Err(Diagnostic::error(Code::ProbePoint, span, "what of the thread?")
+                    .hint("there are: thread.begin, thread.end"));
+            }
+            (_, Some(_)) => return Err(misplaced(&rest[0], &format!(".{}", what.name))),
+            (_, None) => return Err(misplaced(what, "a process")),
+        };
+        match program.pid {
+            Some(pid) => guard.insert(0, equals(task.read(TASK, "task_struct", &["tgid"])?, i64::from(pid))),
+            None => guard.extend(task.runs(self.world, &program.module.path)?),
+        }
+        let (attach, kind) = self.hook(&hook, &btf, span)?;
+        Ok(vec![Candidate {
+            trigger: Trigger::Kernel(kind),
+            site: Site {
+                attach,
+                probe_point: format!("{}.{text}", program.text),
+                alias: String::new(),
+                function: String::new(),
+                name: String::new(),
+                provider: String::new(),
+                variables: Vec::new(),
+            },
+            scope,
+            entry: None,
+            guard,
+        }])
+    }
+
+    fn hook(&self, hook: &Hook, btf: &Btf, span: Span) -> Result<(AttachPoint, ProgramKind), Diagnostic> {
+        match hook {
+            Hook::Tracepoint(name) if btf.tracepoint(name).is_some() => {
+                Ok((AttachPoint::Tracepoint { name: (*name).to_owned() }, ProgramKind::RawTracepoint))
+            }
+            Hook::Tracepoint(name) => Err(Diagnostic::error(
+                Code::ProbePoint,
+                span,
+                format!("this needs the kernel's tracepoint {name}, which is not there"),
+            )),
+            Hook::Function(_)
+                if !self.world.exists(Path::new("/sys/bus/event_source/devices/kprobe/type")) =>
+            {
+                Err(Diagnostic::error(
+                    Code::NoKprobes,
+                    span,
+                    "before Linux 6.16, the end of a process is seen by a kprobe, and this kernel has none",
+                ))
+            }
+            Hook::Function(name) => Ok((
+                AttachPoint::Kernel { symbol: (*name).to_owned(), offset: 0, btf: None },
+                ProgramKind::Kprobe,
+            )),
+        }
+    }
+}
+
+/// Where an exiting task still has its memory: from 6.16 on the tracepoint, which then has a second argument.
+fn exit(btf: &Btf) -> Hook {
+    match btf.tracepoint("sched_process_exit") {
+        Some(arguments) if arguments.len() > 1 => Hook::Tracepoint("sched_process_exit"),
+        _ => Hook::Function("do_exit"),
+    }
+}
+
+/// At `sys_exit`: whether something begins with this return, a process or a thread.
+fn begins(task: &Task<'_>, process: bool) -> Result<Vec<Access>, Diagnostic> {
+    let number = number(task)?;
+    let one_of = BEGINNERS
+        .map(|call| equals(number.clone(), call))
+        .into_iter()
+        .reduce(|all, one| Access::Binary(BinOp::Or, Box::new(all), Box::new(one)))
+        .unwrap_or(Access::Constant(0));
+    Ok(vec![equals(Access::Argument(1, WORD), 0), one_of, task.is_first_thread(process)?])
+}
+
+/// At `sys_enter` and `sys_exit`: the number of the system call.
+fn number(task: &Task<'_>) -> Result<Access, Diagnostic> {
+    task.read(Access::Argument(0, WORD), "pt_regs", &["orig_ax"])
+}
+
+/// Variables of a system call, with their values.
+struct SystemCall(Vec<(String, Access)>);
+
+impl SystemCall {
+    fn new(task: &Task<'_>, is_return: bool) -> Result<SystemCall, Diagnostic> {
+        let mut variables = vec![("syscall".to_owned(), number(task)?)];
+        if is_return {
+            variables.push(("return".to_owned(), Access::Argument(1, WORD)));
+        } else {
+            for (n, register) in ARGUMENTS.iter().enumerate() {
+                let value = task.read(Access::Argument(0, WORD), "pt_regs", &[register])?;
+                variables.push((format!("arg{}", n + 1), value));
+            }
+        }
+        Ok(SystemCall(variables))
+    }
+}
+
+impl TargetScope for SystemCall {
+    fn resolve(&self, target: &TargetExpr, span: Span, _at_entry: bool) -> Result<Resolved, Diagnostic> {
+        let name = match &target.root {
+            TargetRoot::Variable(name) => name,
+            TargetRoot::Special(name) if &**name == "parms" => {
+                let arguments = self.0.iter().filter(|(name, _)| name.starts_with("arg"));
+                let (names, values) =
+                    arguments.map(|(name, access)| (format!("${name}"), Some(access.clone()))).unzip();
+                let value = TargetValue::List { list: 0, values };
+                return Ok(Resolved { value, names, at_entry: false });
+            }
+            _ => {
+                let message = "a system call has no variables of this kind";
+                return Err(Diagnostic::error(Code::UnresolvedTarget, span, message)
+                    .hint("there are: $syscall, $arg1 to $arg6, $$parms; $return at its return"));
+            }
+        };
+        let Some((_, access)) = self.0.iter().find(|(known, _)| **known == **name) else {
+            let known: Vec<String> = self.0.iter().map(|(name, _)| name.clone()).collect();
+            return Err(unknown(name, &known, span, "a system call"));
+        };
+        if target.address_of || target.pretty.is_some() || !target.path.is_empty() {
+            let message = format!("${name} is a number: it has no members and no address");
+            return Err(Diagnostic::error(Code::UnresolvedTarget, span, message)
+                .hint(format!("@cast(${name}, \"type\") says what it points to")));
+        }
+        Ok(Resolved { value: TargetValue::Value(access.clone()), names: Vec::new(), at_entry: false })
+    }
+
+    fn list(&self) -> Vec<String> {
+        self.0.iter().map(|(name, _)| format!("${name}:long")).collect()
+    }
+}
