@@ -115,6 +115,11 @@ intrinsics! {
     Stringat = "stringat"(Str, Long) -> Long, Both, Pure, false;
     /// Whether a regular expression, the second string and a literal, finds something in the first.
     Search = "search"(Str, Str) -> Long, Both, Pure, false;
+    /// A group of what was searched for last: the string that was searched; `/` and the pattern, or something else when it was not
+    /// found; the group's number. Raises when there is no such group.
+    Matched = "matched"(Str, Str, Long) -> Str, User, Pure, true;
+    /// How many groups it has, the whole one included; raises when it was not found.
+    Ngroups = "ngroups"(Str) -> Long, User, Pure, true;
     /// `strtol(s, base)`.
     Strtol = "strtol"(Str, Long) -> Long, User, Pure, false;
     /// Index of the first place where the second string occurs, or -1.

@@ -134,6 +134,7 @@ fn closure(nfa: &Nfa, from: &[usize], at_start: bool, at_end: bool) -> Vec<usize
         match nfa.positions[n] {
             Position::Take(..) | Position::Found => set.push(n),
             Position::Both(one, other) => work.extend([one, other]),
+            Position::Mark(_, next) => work.push(next),
             Position::Start(next) => {
                 if at_start {
                     work.push(next);

@@ -9,6 +9,7 @@
 //!
 //! **Not here:** the code that walks the automaton (`tracer_ebpf::codegen::select::regex`, the evaluator).
 
+mod captures;
 mod dfa;
 mod nfa;
 mod parse;
@@ -18,6 +19,7 @@ mod tests;
 
 use alloc::vec::Vec;
 
+pub use captures::{Span, captures, groups};
 pub use dfa::{Dfa, Range, State};
 pub use table::{DEAD, FOUND, Table};
 
@@ -50,6 +52,6 @@ const MAX_STATES: usize = 400;
 impl Dfa {
     /// The automaton that finds a pattern anywhere in a string.
     pub fn new(pattern: &[u8]) -> Result<Dfa, Mistake> {
-        dfa::determine(&nfa::build(&parse::parse(pattern)?, pattern.len())?, pattern.len())
+        dfa::determine(&nfa::build(&parse::parse(pattern)?.0, pattern.len())?, pattern.len())
     }
 }

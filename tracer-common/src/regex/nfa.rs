@@ -17,6 +17,8 @@ pub(super) enum Position {
     Start(usize),
     /// On, at the end of the string only.
     End(usize),
+    /// On; where a group begins (even numbers) or ends is here.
+    Mark(usize, usize),
     /// The pattern is found.
     Found,
 }
@@ -29,17 +31,26 @@ pub(super) struct Nfa {
 
 /// `end` is where a pattern that is too large is said to be.
 pub(super) fn build(tree: &Tree, end: usize) -> Result<Nfa, Mistake> {
-    let mut builder = Builder { positions: alloc::vec![Position::Found], end };
-    let first = builder.before(tree, 0)?;
-    Ok(Nfa { positions: builder.positions, first })
+    Builder { positions: alloc::vec![Position::Found], end, marks: false }.finish(tree)
+}
+
+/// As [`build`], with positions that tell where groups are.
+pub(super) fn build_with_groups(tree: &Tree, end: usize) -> Result<Nfa, Mistake> {
+    Builder { positions: alloc::vec![Position::Found], end, marks: true }.finish(tree)
 }
 
 struct Builder {
     positions: Vec<Position>,
     end: usize,
+    marks: bool,
 }
 
 impl Builder {
+    fn finish(mut self, tree: &Tree) -> Result<Nfa, Mistake> {
+        let first = self.before(tree, 0)?;
+        Ok(Nfa { positions: self.positions, first })
+    }
+
     fn push(&mut self, position: Position) -> Result<usize, Mistake> {
         if self.positions.len() >= MAX_POSITIONS {
             return Err(Mistake { at: self.end, what: "the pattern is too large" });
@@ -55,7 +66,12 @@ impl Builder {
             Tree::Bytes(bytes) => self.push(Position::Take(*bytes, next)),
             Tree::Start => self.push(Position::Start(next)),
             Tree::End => self.push(Position::End(next)),
-            Tree::Group(inner) => self.before(inner, next),
+            Tree::Group(inner, number) if self.marks => {
+                let close = self.push(Position::Mark(2 * number + 1, next))?;
+                let inside = self.before(inner, close)?;
+                self.push(Position::Mark(2 * number, inside))
+            }
+            Tree::Group(inner, _) => self.before(inner, next),
             Tree::Sequence(parts) => {
                 let mut next = next;
                 for part in parts.iter().rev() {

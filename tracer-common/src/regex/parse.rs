@@ -46,7 +46,8 @@ pub(super) enum Tree {
     Bytes(Bytes),
     Start,
     End,
-    Group(Box<Tree>),
+    /// In parentheses; its number, from 1.
+    Group(Box<Tree>, usize),
     Sequence(Vec<Tree>),
     Either(Vec<Tree>),
     /// From so many to so many times; `None` for any number.
@@ -60,11 +61,11 @@ const MAX_STARS: usize = 10;
 /// `RE_DUP_MAX`, as POSIX has it.
 const MAX_TIMES: u32 = 255;
 
-pub(super) fn parse(pattern: &[u8]) -> Result<Tree, Mistake> {
-    let mut parser = Parser { pattern, at: 0, depth: 0 };
+pub(super) fn parse(pattern: &[u8]) -> Result<(Tree, usize), Mistake> {
+    let mut parser = Parser { pattern, at: 0, depth: 0, groups: 0 };
     let tree = parser.either()?;
     match parser.peek() {
-        None => Ok(tree),
+        None => Ok((tree, parser.groups)),
         Some(_) => Err(parser.mistake("this ) has no (")),
     }
 }
@@ -73,6 +74,7 @@ struct Parser<'a> {
     pattern: &'a [u8],
     at: usize,
     depth: usize,
+    groups: usize,
 }
 
 impl Parser<'_> {
@@ -196,12 +198,14 @@ impl Parser<'_> {
                 if self.depth > MAX_DEPTH {
                     return Err(Mistake { at: start, what: "groups are nested too deeply" });
                 }
+                self.groups += 1;
+                let number = self.groups;
                 let inner = self.either()?;
                 if !self.takes(b")") {
                     return Err(Mistake { at: start, what: "this ( has no )" });
                 }
                 self.depth -= 1;
-                Tree::Group(Box::new(inner))
+                Tree::Group(Box::new(inner), number)
             }
             Some(b'*' | b'+' | b'?' | b'{') => {
                 return Err(Mistake { at: start, what: "nothing to repeat" });

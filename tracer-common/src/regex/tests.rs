@@ -2,6 +2,7 @@
 
 use super::{Dfa, Table};
 use alloc::format;
+use alloc::vec::Vec;
 
 fn finds(pattern: &str, text: &str) -> bool {
     let by_ranges = Dfa::new(pattern.as_bytes()).unwrap().finds(text.as_bytes());
@@ -36,6 +37,32 @@ fn what_is_found() {
     ] {
         assert!(finds(pattern, text), "{pattern} in {text}");
     }
+}
+
+#[test]
+fn groups_are_where_they_are() {
+    // What SystemTap 5.6 says, but for the last line (see `captures`).
+    for (pattern, text, wanted) in [
+        ("h(.)l(l+)o (x|w)", "hello world", "hello w,e,l,w"),
+        ("b(a)r", "foobar", "bar,a"),
+        ("(a|ab)(c|bcd)(d*)", "abcd", "abcd,a,bcd,"),
+        ("(.)X", "aXbXc", "aX,a"),
+        ("(ab)+", "abab", "abab,ab"),
+        ("(a)|(b)", "ab", "a,a,-"),
+        ("(a)|(b)", "b", "b,-,b"),
+        ("o+(f|b)", "foofoobar", "oof,f"),
+        ("(abc)*x$", "xabcabcx", "abcabcx,abc"),
+        ("a|aab", "aab", "aab"),
+        ("(.*)(.*)e", "abcde", "abcde,abcd,"),
+        ("((a)(b))c", "abc", "abc,ab,a,b"),
+        ("(x*)*", "", ",-"),
+        ("(a*)(ab)*(b*)", "aaabbb", "aaabbb,aaa,-,bbb"),
+    ] {
+        let found = super::captures(pattern.as_bytes(), text.as_bytes()).unwrap().unwrap();
+        let groups: Vec<&str> = found.iter().map(|g| g.map_or("-", |(from, to)| &text[from..to])).collect();
+        assert_eq!(groups.join(","), wanted, "{pattern} in {text}");
+    }
+    assert_eq!(super::captures(b"x(y)", b"xz").unwrap(), None);
 }
 
 #[test]

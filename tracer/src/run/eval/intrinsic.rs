@@ -41,6 +41,14 @@ impl Evaluator<'_> {
             Intrinsic::Substr => Value::Str(string::substr(text(0), long(1), long(2))),
             Intrinsic::Isinstr => Value::Long(i64::from(string::contains(text(0), text(1)))),
             Intrinsic::Search => Value::Long(i64::from(self.host.kept().finds(text(1), text(0)))),
+            Intrinsic::Matched => {
+                let part = string::group(text(0), text(1), long(2));
+                Value::Str(part.map_err(|message| RuntimeError::new(message, place))?)
+            }
+            Intrinsic::Ngroups => {
+                let count = string::groups(text(0));
+                Value::Long(count.map_err(|message| RuntimeError::new(message, place))?)
+            }
             Intrinsic::Stringat => {
                 let byte = usize::try_from(long(1)).ok().and_then(|at| text(0).get(at).copied());
                 Value::Long(i64::from(byte.unwrap_or(0)))

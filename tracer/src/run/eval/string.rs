@@ -1,5 +1,7 @@
 //! String functions.
 
+use tracer_common::regex;
+
 use crate::run::output::format::escaped;
 
 /// `substr`: nothing when the start is out of range or the length is not positive.
@@ -14,6 +16,30 @@ pub(super) fn substr(text: &[u8], start: i64, length: i64) -> Vec<u8> {
 /// Whether one string occurs in another.
 pub(super) fn contains(text: &[u8], part: &[u8]) -> bool {
     part.is_empty() || text.windows(part.len()).any(|window| window == part)
+}
+
+/// A group of what was searched for last; `pattern` is the pattern behind a `/`, or it was not found.
+pub(super) fn group(text: &[u8], pattern: &[u8], number: i64) -> Result<Vec<u8>, String> {
+    let Some(groups) = found(text, pattern) else {
+        return Err(format!("Attempted to get subexpression {number} from failed match"));
+    };
+    match usize::try_from(number).ok().and_then(|number| groups.get(number)) {
+        Some(Some((from, to))) => Ok(text[*from..*to].to_vec()),
+        Some(None) => Ok(Vec::new()),
+        None => Err(format!("Attempted to get nonexistent subexpression {number}")),
+    }
+}
+
+/// How many groups the pattern has that was found last, the whole included.
+pub(super) fn groups(pattern: &[u8]) -> Result<i64, String> {
+    let failed = || "Attempted to get subexpression count from failed match".to_owned();
+    let pattern = pattern.strip_prefix(b"/").ok_or_else(failed)?;
+    regex::groups(pattern).map(|count| count as i64 + 1).map_err(|_| failed())
+}
+
+/// Groups of a pattern that was found, and was looked at in pass 2.
+fn found(text: &[u8], pattern: &[u8]) -> Option<Vec<Option<regex::Span>>> {
+    regex::captures(pattern.strip_prefix(b"/")?, text).ok()?
 }
 
 /// Where the first occurrence begins, or -1.

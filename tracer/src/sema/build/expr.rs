@@ -4,6 +4,8 @@ use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{BinOp, CmpOp, SiteFact};
 use tracer_common::regex::Table;
 
+use super::matched::WORDS;
+
 use super::{Body, Builder, fold, word, zero};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::program::{Element, Expr, ExprKind, FunctionId, GlobalId, Ty};
@@ -68,7 +70,11 @@ impl Builder<'_, '_> {
             }
             ast::ExprKind::Regex { negated, left, pattern, pattern_span } => {
                 self.check_pattern(pattern, *pattern_span);
-                let subject = Box::new(self.typed(left, Ty::Str));
+                let subject = self.typed(left, Ty::Str);
+                if self.keeps_searches {
+                    return long(self.kept_search(subject, pattern, *negated, span));
+                }
+                let subject = Box::new(subject);
                 long(ExprKind::Match { subject, pattern: pattern.clone(), negated: *negated })
             }
             ast::ExprKind::Ternary { cond, then, otherwise } => {
@@ -328,6 +334,9 @@ impl Builder<'_, '_> {
         }
         let library = self.is_library;
         let Some(function) = self.symbols.function(&name.name, args.len(), self.file, library) else {
+            if WORDS.contains(&(&*name.name, args.len())) {
+                return self.asked(name, args, span);
+            }
             args.iter().for_each(|arg| drop(self.expr(arg, None)));
             self.unknown_function(&name.name, args.len(), name.span);
             return zero(span);

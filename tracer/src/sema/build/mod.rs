@@ -3,13 +3,14 @@
 //! A body is built again when types that it depends on were learned (`settle`); diagnostics of the last time count.
 //!
 //! Rooms, in reading order: this file (the builder's state, names), `types`, `stmt`, `expr`, `builtin`, `assign`,
-//! `overload`, `statistic`, `target`, `print`, `fold` (conditions that are known at compile time).
+//! `matched`, `overload`, `statistic`, `target`, `print`, `fold` (conditions that are known at compile time).
 
 mod assign;
 mod builtin;
 mod enumeration;
 mod expr;
 pub(super) mod fold;
+mod matched;
 mod overload;
 mod print;
 mod statistic;
@@ -27,6 +28,7 @@ use crate::sema::program::{Expr, ExprKind, FunctionId, GlobalId, Local, LocalId,
 use crate::sema::symbols::{Cell, LocalInfo, Node, Symbols};
 use crate::source::{FileId, Span};
 use crate::syntax::ast::{self, ExprId, Name};
+use crate::syntax::visit::Visitor as _;
 
 /// What became of a target expression, or of an `@defined`.
 #[derive(Clone, PartialEq, Debug)]
@@ -111,6 +113,8 @@ pub(super) struct Builder<'b, 'a> {
     pub assigned: BTreeSet<LocalId>,
     pub warnings: Vec<Diagnostic>,
     pub flow: Flow,
+    /// Whether searches keep what they found, for `matched`.
+    pub keeps_searches: bool,
     pub trace: Vec<Label>,
     /// Lists met so far: `$$parms` and the like, by expression.
     pub lists: BTreeMap<ExprId, u32>,
@@ -149,6 +153,7 @@ impl<'b, 'a> Builder<'b, 'a> {
             assigned: BTreeSet::new(),
             warnings: Vec::new(),
             flow: Flow::default(),
+            keeps_searches: false,
             trace: Vec::new(),
             lists: BTreeMap::new(),
         }
@@ -161,6 +166,10 @@ impl<'b, 'a> Builder<'b, 'a> {
         conditions: &[&ast::Expr],
         blocks: &[(&ast::Block, FileId)],
     ) -> (Built, BTreeMap<ExprId, u32>, Vec<Diagnostic>) {
+        let mut searches = matched::Searches::default();
+        conditions.iter().for_each(|condition| searches.visit_expr(condition));
+        blocks.iter().for_each(|(block, _)| searches.visit_block(block));
+        self.keeps_searches = searches.kept();
         let mut body = Vec::new();
         for condition in conditions {
             body.push(self.arming(condition));
@@ -178,6 +187,9 @@ impl<'b, 'a> Builder<'b, 'a> {
 
     /// Builds a function's body. Also returns what was learned of its result.
     pub(super) fn build_function(mut self, block: &ast::Block) -> (Built, Cell, Vec<Diagnostic>) {
+        let mut searches = matched::Searches::default();
+        searches.visit_block(block);
+        self.keeps_searches = searches.kept();
         let mut body = self.keep_arguments(block);
         body.extend(self.stmts(&block.stmts));
         self.never_assigned();
