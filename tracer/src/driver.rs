@@ -14,6 +14,7 @@ use tracer_ebpf::target::Target;
 use crate::artifact::Artifact;
 use crate::diagnostics::render::{Style, render, render_footer};
 use crate::diagnostics::{Code, Diagnostic, Sink, explain};
+use crate::download::Servers;
 use crate::lower::{Abilities, Lowered, lower};
 use crate::run;
 use crate::sema::library::Library;
@@ -38,7 +39,10 @@ pub const FAILED: u8 = 1;
 pub fn drive(session: &Session) -> u8 {
     let mut driver = Driver {
         session,
-        world: SystemWorld { debug_folders: session.debug_folders.clone() },
+        world: SystemWorld {
+            debug_folders: session.debug_folders.clone(),
+            servers: Servers::from_environment(),
+        },
         sources: SourceMap::default(),
         ids: ExprIds::default(),
         sink: Sink::default(),

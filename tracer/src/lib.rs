@@ -18,6 +18,7 @@ pub mod artifact;
 pub mod cli;
 pub mod debuginfo;
 pub mod diagnostics;
+pub mod download;
 pub mod driver;
 pub mod glob;
 pub mod lower;

@@ -11,6 +11,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::download::{Answer, Check, Servers};
 use crate::sys::mmap::Mapped;
 
 /// The bytes of a file; cheap to clone.
@@ -63,6 +64,12 @@ pub trait World: Send + Sync {
         Vec::new()
     }
 
+    /// The debug information of a build-id from elsewhere, where somebody is named who may have it. `check` looks at the
+    /// file before it is kept.
+    fn download(&self, _build_id: &str, _check: Check<'_>) -> Answer {
+        Answer { path: None, asked: Vec::new() }
+    }
+
     /// The file that a program's name stands for: with a slash a path, else the first hit in PATH.
     fn find_program(&self, name: &str) -> Option<PathBuf> {
         if name.contains('/') {
@@ -77,10 +84,12 @@ pub trait World: Send + Sync {
 }
 
 /// This machine.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct SystemWorld {
     /// `--debuginfo-path`.
     pub debug_folders: Vec<PathBuf>,
+    /// `DEBUGINFOD_URLS`.
+    pub servers: Servers,
 }
 
 impl World for SystemWorld {
@@ -129,6 +138,10 @@ impl World for SystemWorld {
 
     fn debug_folders(&self) -> Vec<PathBuf> {
         self.debug_folders.clone()
+    }
+
+    fn download(&self, build_id: &str, check: Check<'_>) -> Answer {
+        self.servers.debug_info(build_id, check)
     }
 }
 

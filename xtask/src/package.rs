@@ -32,13 +32,14 @@ pub const FIXTURES: &[Need] = &[
     Need { what: "/usr/include/x86_64-linux-gnu/sys/sdt.h", package: "systemtap-sdt-dev" },
 ];
 
-/// What comparing variables with gdb's needs.
+/// What comparing variables with gdb's, and tests of separate debug information, need.
 pub const GDB: &[Need] = &[
     Need { what: "gdb", package: "gdb" },
     Need { what: "clang", package: "clang" },
     Need { what: "dwz", package: "dwz" },
     Need { what: "objcopy", package: "binutils" },
     Need { what: "xz", package: "xz-utils" },
+    Need { what: "debuginfod", package: "debuginfod" },
 ];
 
 /// What measuring needs.

@@ -31,6 +31,9 @@ const DOORS: &[Door] = &[
     Door { word: "aya_obj::", inside: ALL, allowed: RUN },
     Door { word: "clap::", inside: ALL, allowed: &["tracer/src/cli/", "tracer/src/main.rs"] },
     Door { word: "gimli::", inside: ALL, allowed: &["tracer/src/debuginfo/"] },
+    Door { word: "lzma_rust2::", inside: ALL, allowed: &["tracer/src/debuginfo/"] },
+    Door { word: "rustls::", inside: ALL, allowed: &["tracer/src/download.rs"] },
+    Door { word: "ureq::", inside: ALL, allowed: &["tracer/src/download.rs"] },
     Door { word: "libc::", inside: ALL, allowed: &["tracer/src/sys/"] },
     Door {
         word: "use object::",
@@ -42,7 +45,13 @@ const DOORS: &[Door] = &[
     Door {
         word: "std::fs",
         inside: ALL,
-        allowed: &["tracer/src/world", "tracer/src/cli/", "tracer/src/run/", "tracer/src/sys/"],
+        allowed: &[
+            "tracer/src/download.rs",
+            "tracer/src/world",
+            "tracer/src/cli/",
+            "tracer/src/run/",
+            "tracer/src/sys/",
+        ],
     },
     Door {
         word: "println!",

@@ -3,6 +3,8 @@
 //! In the file itself; in another one, by build-id or by `.gnu_debuglink`, below the folders of `--debuginfo-path` and
 //! `/usr/lib/debug`; what those refer to (`.gnu_debugaltlink`, `.dwo`, `.dwp`), in the same folders.
 //!
+//! Servers are asked last, and only for what needs it.
+//!
 //! Invariants: every place that was tried without success is told; a file that belongs to another program is not used.
 //!
 //! **Not here:** what is in the files (`elf`, `dwarf`).
@@ -30,6 +32,22 @@ pub struct Found {
 const DEBUG: &str = "/usr/lib/debug";
 /// Places that are told of files that came with one; `.dwo` files may be thousands.
 const TOLD: usize = 24;
+
+/// Asks servers for the debug information of a file that was not found on this machine.
+pub fn download(world: &dyn World, elf: &ElfFile, found: &mut Found) {
+    let Some(id) = elf.build_id() else { return };
+    let mut roots = world.debug_folders();
+    roots.push(PathBuf::from(DEBUG));
+    let search = Search { world, elf, roots: &roots, looked: RefCell::default() };
+    if let Some(debug) = search.downloaded(&id) {
+        found.info = search.load(&debug);
+        found.symbols.extend(debug.functions());
+        if found.info.is_none() {
+            search.tell(format!("{} (it has none)", debug.path.display()));
+        }
+    }
+    found.looked.extend(search.looked.into_inner());
+}
 
 /// Looks for the debug information of a file.
 pub fn find(world: &dyn World, elf: &ElfFile) -> Found {
@@ -104,6 +122,21 @@ impl Search<'_> {
         places.into_iter().filter(|path| seen.insert(path.clone())).find_map(|path| self.open(&path))
     }
 
+    /// A file from a server.
+    fn downloaded(&self, id: &str) -> Option<ElfFile> {
+        let check = |path: &Path| match ElfFile::open(self.world, path) {
+            Err(error) => Some(format!("it sent what is no debug information: {error}")),
+            Ok(file) => match file.build_id() {
+                Some(other) if other == id => None,
+                Some(other) => Some(format!("it sent a file with build-id {other}")),
+                None => Some("it sent a file without build-id".to_owned()),
+            },
+        };
+        let answer = self.world.download(id, &check);
+        answer.asked.into_iter().for_each(|asked| self.tell(asked));
+        self.open(&answer.path?)
+    }
+
     fn load(&self, debug: &ElfFile) -> Option<DebugInfo> {
         let beside = Beside { search: self, debug };
         DebugInfo::load(debug, self.elf, &beside)
@@ -128,7 +161,7 @@ impl Companions for Beside<'_> {
         if let Some(file) = Path::new(name).file_name() {
             places.extend(self.search.roots.iter().map(|root| root.join(".dwz").join(file)));
         }
-        places.into_iter().find_map(|path| {
+        let local = places.into_iter().find_map(|path| {
             let file = self.search.open(&path)?;
             match file.build_id() {
                 Some(other) if other != id => {
@@ -138,7 +171,8 @@ impl Companions for Beside<'_> {
                 }
                 _ => Some(file),
             }
-        })
+        });
+        local.or_else(|| self.search.downloaded(&id))
     }
 
     fn package(&self) -> Option<ElfFile> {

@@ -179,6 +179,8 @@ impl Process<'_> {
         what: &ProbePointComponent,
         rest: &[ProbePointComponent],
     ) -> Result<Vec<Candidate>, Diagnostic> {
+        let asks = matches!(&*what.name, "function" | "statement");
+        let program = &if asks { self.with_debug_info(program) } else { program.clone() };
         match &*what.name {
             "function" => function::resolve(program, what, rest),
             "statement" => self.statement(program, what, rest),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::{Process, Program, number, text};
 use crate::debuginfo::dwarf::DebugInfo;
 use crate::debuginfo::elf::{ElfFile, Symbol};
-use crate::debuginfo::find::{Found, find};
+use crate::debuginfo::find::{Found, download, find};
 use crate::diagnostics::{Code, Diagnostic, suggest};
 use crate::glob::{glob_match, has_wildcards};
 use crate::source::Span;
@@ -23,9 +23,17 @@ pub(super) struct Module {
     /// Function symbols of other files than the code's.
     elsewhere: Vec<Symbol>,
     symbols: std::cell::OnceCell<Vec<Symbol>>,
+    /// Whether servers were asked for debug information.
+    asked: bool,
 }
 
 impl Module {
+    fn new(elf: ElfFile, found: Found, asked: bool) -> Module {
+        let Found { info, symbols: elsewhere, looked } = found;
+        let path = elf.path.clone();
+        Module { path, elf, info, looked, elsewhere, symbols: std::cell::OnceCell::new(), asked }
+    }
+
     /// Function symbols, sorted by address.
     pub(super) fn symbols(&self) -> &[Symbol] {
         self.symbols.get_or_init(|| {
@@ -146,11 +154,40 @@ impl Process<'_> {
             return Ok(module.clone());
         }
         let elf = ElfFile::open(self.world, &path).map_err(|error| fail(error.to_string()))?;
-        let Found { info, symbols: elsewhere, looked } = find(self.world, &elf);
-        let symbols = std::cell::OnceCell::new();
-        let module = Rc::new(Module { path: path.clone(), elf, info, looked, elsewhere, symbols });
+        let found = find(self.world, &elf);
+        let module = Rc::new(Module::new(elf, found, false));
         self.modules.borrow_mut().insert(path, module.clone());
         Ok(module)
+    }
+
+    /// A program with the debug information that servers have, when this machine has none.
+    pub(super) fn with_debug_info(&self, program: &Program) -> Program {
+        let module = &program.module;
+        if module.info.is_some() || module.elf.build_id().is_none() {
+            return program.clone();
+        }
+        let mut modules = self.modules.borrow_mut();
+        let known = match modules.get(&module.path) {
+            Some(known) if known.asked => known.clone(),
+            _ => match self.downloaded(module) {
+                Some(more) => {
+                    let more = Rc::new(more);
+                    modules.insert(module.path.clone(), more.clone());
+                    more
+                }
+                None => module.clone(),
+            },
+        };
+        Program { module: known, ..program.clone() }
+    }
+
+    /// The same file once more, with what servers know of it.
+    fn downloaded(&self, module: &Module) -> Option<Module> {
+        let elf = ElfFile::open(self.world, &module.path).ok()?;
+        let (symbols, looked) = (module.elsewhere.clone(), module.looked.clone());
+        let mut found = Found { info: None, symbols, looked };
+        download(self.world, &elf, &mut found);
+        Some(Module::new(elf, found, true))
     }
 
     /// The libraries of programs whose names fit.
