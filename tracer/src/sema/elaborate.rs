@@ -148,6 +148,8 @@ pub(super) struct Group<'a> {
     pub(super) span: Span,
     /// See [`Candidate::guard`].
     pub(super) guard: Vec<Access>,
+    /// See [`Candidate::fresh`].
+    pub(super) fresh: Option<Access>,
     pub(super) conditions: Vec<&'a ast::Expr>,
     pub(super) blocks: Vec<(&'a ast::Block, FileId)>,
     pub(super) outcomes: Outcomes,
@@ -320,7 +322,8 @@ impl<'a> Elaborator<'_, 'a> {
         let mut site = Site { alias: base.name.clone(), ..candidate.site };
         site.probe_point.push_str(base.mark);
         self.sites.push(site);
-        let key = (candidate.trigger, candidate.guard.clone(), key);
+        let guard = candidate.guard.iter().chain(&candidate.fresh).cloned().collect();
+        let key = (candidate.trigger, guard, key);
         if let Some(group) = classes.get(&key) {
             let group = &mut self.groups[*group];
             group.sites.push(number);
@@ -333,6 +336,7 @@ impl<'a> Elaborator<'_, 'a> {
             entry: candidate.entry,
             span: probe.span,
             guard: candidate.guard,
+            fresh: candidate.fresh,
             conditions: base.conditions.clone(),
             blocks: blocks.to_vec(),
             outcomes: resolver.outcomes,

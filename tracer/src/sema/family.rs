@@ -27,6 +27,8 @@ pub struct Candidate {
     pub entry: Option<ProgramKind>,
     /// What must be true at a hit, in this order, before anything of the handler runs.
     pub guard: Vec<Access>,
+    /// Beyond the guard: this must be true, or the thread be one that passes here for the first time.
+    pub fresh: Option<Access>,
 }
 
 /// In a guard, the address of the current task.

@@ -7,15 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tracer_common::intrinsic::Intrinsic;
-
 use crate::diagnostics::{Code, Diagnostic, Sink};
 use crate::sema::build::{self, Body, Builder, Built, Flow};
 use crate::sema::elaborate::{self, Elaborator};
 use crate::sema::elide::elide;
+use crate::sema::guard;
 use crate::sema::program::{
-    Access, Expr, ExprKind, Function, FunctionId, Global, GlobalTy, Literal, LocalId, Probe, Program, Stmt,
-    StmtKind, Target, TargetValue, Ty,
+    Function, FunctionId, Global, GlobalTy, Literal, LocalId, Probe, Program, Stmt, StmtKind, Ty,
 };
 use crate::sema::resolve::Resolver;
 use crate::sema::symbols::{GlobalInfo, Node};
@@ -110,6 +108,7 @@ impl Elaborator<'_, '_> {
     }
 
     fn group(&mut self, n: usize, errors: &mut Vec<Diagnostic>) -> Probe {
+        let guard = self.guard(n);
         let group = &self.groups[n];
         let builder = Builder {
             locals: group.locals.clone(),
@@ -125,7 +124,7 @@ impl Elaborator<'_, '_> {
             )
         };
         let (mut built, lists, problems) = builder.build(&group.conditions, &group.blocks);
-        built.body.splice(0..0, guarded(&group.guard, group.span));
+        built.body.splice(0..0, guard);
         errors.extend(problems);
         let group = &mut self.groups[n];
         group.locals.clone_from(&built.locals);
@@ -202,6 +201,8 @@ impl Elaborator<'_, '_> {
     }
 
     fn program(self, sink: &mut Sink, probes: Vec<Probe>, functions: Vec<Built>) -> Program {
+        let begun =
+            self.groups.iter().filter(|group| group.fresh.is_some()).map(|group| group.span).collect();
         let globals = self
             .symbols
             .globals
@@ -264,6 +265,7 @@ impl Elaborator<'_, '_> {
             listing: self.listing.unwrap_or_default(),
             skip_badvars: self.skip_badvars,
         };
+        guard::add_begun(&mut program, begun);
         if program.listing.is_empty() && !sink.has_errors() {
             elide(&mut program, self.is_library, sink);
         }
@@ -295,18 +297,4 @@ fn setting(info: &GlobalInfo<'_>, sink: &mut Sink) -> Option<Literal> {
 fn suppressed(body: Vec<Stmt>, span: Span) -> Vec<Stmt> {
     let handler = vec![Stmt { kind: StmtKind::Next, span }];
     vec![Stmt { kind: StmtKind::Try { body, message: None, handler }, span }]
-}
-
-/// `if (!test) next` for each test of a guard.
-fn guarded(guard: &[Access], span: Span) -> Vec<Stmt> {
-    let long = |kind| Expr { kind, ty: Ty::Long, span };
-    let leave = |test: &Access| {
-        let task = long(ExprKind::Intrinsic { intrinsic: Intrinsic::TaskCurrent, args: Vec::new() });
-        let value = TargetValue::Value(test.clone());
-        let target = Target { text: "the process".into(), value, indices: vec![task] };
-        let cond = long(ExprKind::Not(Box::new(long(ExprKind::Target(target)))));
-        let then = vec![Stmt { kind: StmtKind::Next, span }];
-        Stmt { kind: StmtKind::If { cond, then, otherwise: Vec::new() }, span }
-    };
-    guard.iter().map(leave).collect()
 }

@@ -89,6 +89,7 @@ fn candidate(name: &'static str, parameters: &'static [&'static str], is_return:
         scope: Rc::new(Scope { name, parameters, is_return }),
         entry: is_return.then_some(ProgramKind::Kprobe),
         guard: Vec::new(),
+        fresh: None,
     }
 }
 

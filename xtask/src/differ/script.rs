@@ -175,7 +175,14 @@ impl Family for Hits {
             variables: Vec::new(),
         };
         let trigger = Trigger::Kernel(ProgramKind::RawTracepoint);
-        Some(Ok(vec![Candidate { trigger, site, scope: Rc::new(Words), entry: None, guard: Vec::new() }]))
+        Some(Ok(vec![Candidate {
+            trigger,
+            site,
+            scope: Rc::new(Words),
+            entry: None,
+            guard: Vec::new(),
+            fresh: None,
+        }]))
     }
 
     fn forms(&self) -> &'static [&'static str] {

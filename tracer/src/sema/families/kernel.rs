@@ -204,6 +204,7 @@ impl Kernel<'_> {
                 }),
                 entry: is_return.then_some(ProgramKind::Kprobe),
                 guard: Vec::new(),
+                fresh: None,
             });
         }
         if found.is_empty() {
@@ -288,6 +289,7 @@ impl Kernel<'_> {
                 }),
                 entry: None,
                 guard: Vec::new(),
+                fresh: None,
             });
         }
         if found.is_empty() {

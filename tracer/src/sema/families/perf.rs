@@ -169,5 +169,6 @@ fn candidate(
         scope: Rc::new(NoTargets),
         entry: None,
         guard,
+        fresh: None,
     }
 }

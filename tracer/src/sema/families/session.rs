@@ -82,6 +82,7 @@ impl Family for Session {
                 scope: Rc::new(NoTargets),
                 entry: None,
                 guard: Vec::new(),
+                fresh: None,
             }]
         }))
     }

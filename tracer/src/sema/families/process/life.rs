@@ -5,7 +5,7 @@
 //! are found, whoever starts them, and children that a fork made count until they execute something else.
 //!
 //! What begins is seen at the return of the system call that made it, in its own context: `execve`, and the child's
-//! side of `fork` and `clone`.
+//! side of `fork` and `clone`. What was there before the probes is seen at the return of its next system call.
 //!
 //! Source: stapprobes(3stap), "PROCESS". As there, a process ends when its first thread does.
 
@@ -49,6 +49,7 @@ impl Process<'_> {
         let btf = self.types.get(span)?;
         let task = Task { btf: &btf, span };
         let mut guard = Vec::new();
+        let mut fresh = None;
         let mut scope: Rc<dyn TargetScope> = Rc::new(NoTargets);
         let (text, hook) = match (&*what.name, rest.first().map(|next| &*next.name)) {
             ("syscall", None) => {
@@ -61,7 +62,8 @@ impl Process<'_> {
                 ("syscall.return", Hook::Tracepoint("sys_exit"))
             }
             ("begin", None) => {
-                guard.extend(begins(&task, true)?);
+                guard.push(task.is_first_thread(true)?);
+                fresh = Some(begins(&task)?);
                 ("begin", Hook::Tracepoint("sys_exit"))
             }
             ("end", None) => {
@@ -70,7 +72,8 @@ impl Process<'_> {
             }
             ("thread", Some("begin")) => {
                 ends(&rest[1..], ".begin")?;
-                guard.extend(begins(&task, false)?);
+                guard.push(task.is_first_thread(false)?);
+                fresh = Some(begins(&task)?);
                 ("thread.begin", Hook::Tracepoint("sys_exit"))
             }
             ("thread", Some("end")) => {
@@ -104,6 +107,7 @@ impl Process<'_> {
             scope,
             entry: None,
             guard,
+            fresh,
         }])
     }
 
@@ -142,15 +146,16 @@ fn exit(btf: &Btf) -> Hook {
     }
 }
 
-/// At `sys_exit`: whether something begins with this return, a process or a thread.
-fn begins(task: &Task<'_>, process: bool) -> Result<Vec<Access>, Diagnostic> {
+/// At `sys_exit`: whether a process or a thread begins with this return.
+fn begins(task: &Task<'_>) -> Result<Access, Diagnostic> {
     let number = number(task)?;
     let one_of = BEGINNERS
         .map(|call| equals(number.clone(), call))
         .into_iter()
         .reduce(|all, one| Access::Binary(BinOp::Or, Box::new(all), Box::new(one)))
         .unwrap_or(Access::Constant(0));
-    Ok(vec![equals(Access::Argument(1, WORD), 0), one_of, task.is_first_thread(process)?])
+    let succeeded = equals(Access::Argument(1, WORD), 0);
+    Ok(Access::Binary(BinOp::And, Box::new(succeeded), Box::new(one_of)))
 }
 
 /// At `sys_enter` and `sys_exit`: the number of the system call.

@@ -231,6 +231,7 @@ fn candidate(
         scope,
         entry: None,
         guard: Vec::new(),
+        fresh: None,
     }
 }
 
