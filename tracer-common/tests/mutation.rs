@@ -141,7 +141,7 @@ fn damaged_modules_are_answered() {
 fn damaged_manifests_are_answered() {
     let text = "site 0 user \"/bin/x\" 4660 semaphore 8192, point \"a\\x00\\\"b\", name m, vars (a, b) ()\n\
                 site 1 kernel vfs_read 5, alias \"kernel.function\", function vfs_read, provider \"a b\"\n\
-                site 2 tracepoint sched_switch\nsite 3 profile 997\nsite 4 session\n\
+                site 2 tracepoint sched_switch\nsite 3 perf 1 0 hz 997\nsite 4 session\n\
                 program p0 f3 uprobe, sites 0, 1, 2, patches 17, 40\nprogram p1 f4 kprobe\n";
     let words: Vec<&str> = text.split_whitespace().chain(["18446744073709551616", "site 9", "(("]).collect();
     let mut random = Random(0xfeed_beef_1234_5679);

@@ -6,7 +6,7 @@
 //! program p1 f4 kprobe, sites 3, patches 17, 40
 //! ```
 //! One line for each site and program; what is empty is left out. Places are `session`, `user PATH OFFSET`,
-//! `kernel SYMBOL OFFSET`, `tracepoint NAME` and `profile FREQUENCY`.
+//! `kernel SYMBOL OFFSET`, `tracepoint NAME` and `perf TYPE CONFIG hz|period N`.
 //!
 //! Invariants: reading what was printed gives the same manifest; time and memory are linear in the text.
 //! **Not here:** whether the manifest fits its module: `ir::verify::manifest`.
