@@ -1,10 +1,11 @@
 //! `.function("pattern")` and what may follow it.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::pattern::{Lines, Pattern};
 use super::scope::{CodeScope, SymbolScope};
-use super::{Program, at_return, candidate, ends, misplaced, text};
+use super::{Program, at_return, candidate, ends, misplaced, number, text};
 use crate::debuginfo::dwarf::{DebugInfo, Function, Inlined};
 use crate::debuginfo::elf::Symbol;
 use crate::diagnostics::{Code, Diagnostic, suggest};
@@ -22,8 +23,8 @@ enum Variant {
     Inline,
     /// `.return`
     Return,
-    /// `.callee("x")`
-    Callee(String),
+    /// `.callee("x")`, `.callees(n)`: calls by the function, by those that it calls, so many levels deep.
+    Callee(String, u64),
     /// `.label("x")`
     Label(String),
 }
@@ -53,17 +54,16 @@ fn variant(rest: &[ProbePointComponent]) -> Result<Variant, Diagnostic> {
             Some(next) if &*next.name == "maxactive" => (Variant::Return, 2),
             _ => (Variant::Return, 1),
         },
-        "callee" => (Variant::Callee(name(first)?), 1),
-        "callees" if first.arg.is_none() => (Variant::Callee("*".to_owned()), 1),
+        "callee" => (Variant::Callee(name(first)?, 1), 1),
+        "callees" if first.arg.is_none() => (Variant::Callee("*".to_owned(), 1), 1),
+        "callees" => match number(first) {
+            Some(levels @ 1..) => (Variant::Callee("*".to_owned(), levels), 1),
+            _ => {
+                let message = "callees takes the number of levels, 1 or more";
+                return Err(Diagnostic::error(Code::ProbePoint, first.span, message));
+            }
+        },
         "label" => (Variant::Label(name(first)?), 1),
-        "callees" => {
-            return Err(Diagnostic::error(
-                Code::Unsupported,
-                first.span,
-                "callees more than one level deep are not supported yet",
-            )
-            .hint(".callees and .callee(\"…\") are"));
-        }
         other => {
             let diagnostic = misplaced(first, "a function");
             return Err(match suggest::hint(other, VARIANTS) {
@@ -100,7 +100,7 @@ pub(super) fn resolve(
         Variant::Call { exported: true } => finder.calls(info, |f| info.is_exported(f), ".exported"),
         Variant::Inline => finder.inlined(info, ".inline"),
         Variant::Return => finder.returns(info),
-        Variant::Callee(callee) => return finder.callees(info, callee),
+        Variant::Callee(callee, levels) => return finder.callees(info, callee, *levels),
         Variant::Label(label) => return finder.labels(info, label),
     };
     if found.is_empty() { finder.nothing(info, &variant) } else { Ok(found) }
@@ -213,14 +213,17 @@ impl Finder<'_> {
     }
 
     /// Calls of functions by those that fit: at the call instructions, where the arguments are ready.
-    fn callees(&self, info: &DebugInfo, callee: &str) -> Result<Vec<Candidate>, Diagnostic> {
+    fn callees(&self, info: &DebugInfo, callee: &str, levels: u64) -> Result<Vec<Candidate>, Diagnostic> {
         let functions = self.functions(info);
         if functions.is_empty() {
             return self.nothing(info, &Variant::Plain);
         }
         let mut found = Vec::new();
         let mut known = Vec::new();
-        for caller in functions {
+        // Callers, each once, with their level.
+        let mut seen: BTreeSet<u64> = functions.iter().map(|function| function.low).collect();
+        let mut callers: VecDeque<(&Function, u64)> = functions.into_iter().map(|f| (f, 1)).collect();
+        while let Some((caller, level)) = callers.pop_front() {
             for (name, back) in info.calls(caller) {
                 known.push(name.clone());
                 if !glob_match(callee, &name) {
@@ -228,6 +231,9 @@ impl Finder<'_> {
                 }
                 let Some((at, target)) = self.program.module.elf.call_before(back) else { continue };
                 let Some(function) = info.function_at(target).filter(|f| f.low == target) else { continue };
+                if level < levels && seen.insert(function.low) {
+                    callers.push_back((function, level + 1));
+                }
                 let Some(offset) = self.program.module.elf.file_offset(at) else { continue };
                 let scope = CodeScope::at_call(&self.program.module, info.entry_instance(function), at);
                 let point = self.point(&declared(info, function), &name, ".call");
@@ -299,7 +305,7 @@ impl Finder<'_> {
             Variant::Plain => ("", false),
             Variant::Call { .. } => (".call", false),
             Variant::Return => (".return", true),
-            Variant::Inline | Variant::Callee(_) | Variant::Label(_) => {
+            Variant::Inline | Variant::Callee(..) | Variant::Label(_) => {
                 return Err(self.no_debug_info("this form of function probe"));
             }
         };

@@ -124,6 +124,8 @@ impl Family for Process<'_> {
             "process(string).function(string)",
             "process(string).function(string).call",
             "process(string).function(string).callee(string)",
+            "process(string).function(string).callees",
+            "process(string).function(string).callees(number)",
             "process(string).function(string).exported",
             "process(string).function(string).inline",
             "process(string).function(string).label(string)",
