@@ -4,7 +4,8 @@
 //! calling convention at a function's first instruction; a tracepoint's arguments are the words of its context.
 
 use std::cell::OnceCell;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use tracer_common::ir::{Space, Width};
@@ -248,6 +249,22 @@ impl Kernel<'_> {
         known
     }
 
+    /// The tracepoints of the systems that match; `None` where tracefs cannot be read.
+    fn events(&self, pattern: &str) -> Option<BTreeSet<String>> {
+        let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let folders = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
+        let systems = folders.iter().find_map(|folder| {
+            self.world.read_dir(Path::new(folder)).ok().filter(|systems| !systems.is_empty())
+        })?;
+        let wanted = systems.iter().filter(|path| name(path).is_some_and(|name| glob_match(pattern, &name)));
+        Some(
+            wanted
+                .flat_map(|path| self.world.read_dir(path).unwrap_or_default())
+                .filter_map(|path| name(&path))
+                .collect(),
+        )
+    }
+
     fn tracepoint(
         &self,
         point: &[ProbePointComponent],
@@ -267,7 +284,21 @@ impl Kernel<'_> {
             None => (String::new(), written.clone()),
         };
         let btf = self.types.get(span)?;
-        let names = if has_wildcards(&pattern) { btf.tracepoints(&pattern) } else { vec![pattern.clone()] };
+        let mut names =
+            if has_wildcards(&pattern) { btf.tracepoints(&pattern) } else { vec![pattern.clone()] };
+        if !system.is_empty() {
+            match self.events(&system) {
+                Some(events) => names.retain(|name| events.contains(name)),
+                // Only tracefs knows systems; a full name says enough.
+                None if has_wildcards(&pattern) => {
+                    let message =
+                        format!("which tracepoints belong to {system} is not known: there is no tracefs");
+                    return Err(Diagnostic::error(Code::ProbePoint, component.span, message)
+                        .hint("mount -t tracefs tracefs /sys/kernel/tracing"));
+                }
+                None => {}
+            }
+        }
         let mut found = Vec::new();
         for name in names {
             let Some(args) = btf.tracepoint(&name) else { continue };
