@@ -46,6 +46,12 @@ enum Task {
         /// Also run each in the kernel of this machine (root)
         #[arg(long)]
         here: bool,
+        /// With --here: not in the userspace machine
+        #[arg(long)]
+        alone: bool,
+        /// Run them in the kernels of guests instead: 5.10, 6.1, 6.12, 7.2 or all
+        #[arg(long, value_parser = Matrix::parse)]
+        kernel: Option<Matrix>,
         /// Show the script of the seed, and what it does
         #[arg(long)]
         show: bool,
@@ -85,8 +91,9 @@ fn main() -> ExitCode {
             let kernels: &[Kernel] = kernel.kernels();
             vm::run(kernels, &vm::Options { filter, limit, tracer })
         }
-        Task::Differ { programs, seed, here, show, tries } => {
-            differ::run(&differ::Options { programs, seed, here, show, tries })
+        Task::Differ { programs, seed, here, alone, kernel, show, tries } => {
+            let guests = kernel.map(|matrix| matrix.kernels().to_vec()).unwrap_or_default();
+            differ::run(&differ::Options { programs, seed, here, alone, guests, show, tries })
         }
         Task::Fuzz { target, minutes, seed } => fuzz::run(&fuzz::Options { target, minutes, seed }),
         Task::Bench => bench::run(),

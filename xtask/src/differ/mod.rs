@@ -14,7 +14,7 @@ pub mod script;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use choices::{Choices, shrink};
 use generate::generate;
@@ -22,6 +22,13 @@ use outcome::{Failure, Outcome};
 use script::{Refusal, Script};
 use tracer::sys::features;
 use tracer_ebpf::target::Target;
+
+use crate::package;
+use crate::runtime::{case, fixture};
+use crate::vm::{self, Kernel, build, image};
+
+/// Seconds that a guest may take, before it is given the patience that emulation needs.
+const GUEST: u64 = 600;
 
 /// What to run.
 pub struct Options {
@@ -31,6 +38,10 @@ pub struct Options {
     pub seed: u64,
     /// In this machine's kernel too.
     pub here: bool,
+    /// Not in the machine.
+    pub alone: bool,
+    /// In these guests instead, each script in the guest's kernel.
+    pub guests: Vec<Kernel>,
     /// Show instead of count.
     pub show: bool,
     /// How often a failing script is made smaller at most.
@@ -188,7 +199,11 @@ pub fn compare_seeds(seeds: impl IntoIterator<Item = u64>, places: &[Place]) -> 
 
 /// The command.
 pub fn run(options: &Options) -> Result<(), String> {
-    let mut places = if options.here && options.show { Vec::new() } else { Place::machines() };
+    if !options.guests.is_empty() {
+        return in_guests(options);
+    }
+    let mut places =
+        if options.here && (options.show || options.alone) { Vec::new() } else { Place::machines() };
     if options.here {
         places.push(Place::kernel()?);
     }
@@ -243,6 +258,19 @@ pub fn run(options: &Options) -> Result<(), String> {
             Err(format!("{} scripts differ", total.differ.len()))
         }
     }
+}
+
+/// Sends this program into guests, where it compares what their kernels do with the evaluator.
+fn in_guests(options: &Options) -> Result<(), String> {
+    package::install(package::GUESTS)?;
+    package::install(package::FIXTURES)?;
+    let program = build::package("xtask")?;
+    let text = format!(
+        "//--- differ\n//@ command: differ --here --alone --programs {} --seed {} --tries 50\n//@ timeout: {GUEST}\n//@ expect: /.*, 0 differ;.*/\n//@ expect: ...\n",
+        options.programs, options.seed
+    );
+    let cases = case::parse("differ", &text, image::FIXTURES.as_ref())?;
+    vm::run_cases(&options.guests, &program, &fixture::build()?, &cases, Duration::from_secs(GUEST * 6))
 }
 
 /// Shows a seed's script, shrunk when it differs.

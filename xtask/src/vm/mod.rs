@@ -11,13 +11,14 @@ pub mod image;
 pub mod kernel;
 pub mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 pub use kernel::{Kernel, Matrix};
 
-use crate::runtime::{case, fixture};
+use crate::runtime::case::{self, Case};
+use crate::runtime::fixture;
 use crate::{package, workspace};
 
 /// What to run.
@@ -44,12 +45,23 @@ pub fn run(kernels: &[Kernel], options: &Options) -> Result<(), String> {
     if cases.is_empty() {
         return Err(format!("no case for guests has {:?} in its name", options.filter));
     }
+    run_cases(kernels, &tracer, &fixtures, &cases, Duration::from_secs(options.limit))
+}
+
+/// Runs cases with a program, which need not be tracer, on every kernel of `kernels`.
+pub fn run_cases(
+    kernels: &[Kernel],
+    program: &Path,
+    fixtures: &Path,
+    cases: &[Case],
+    limit: Duration,
+) -> Result<(), String> {
     // Fetched one after the other: apt and the mirror are the bottleneck.
     let mut images = Vec::new();
     for &kernel in kernels {
         images.push((kernel, kernel.fetch()?));
     }
-    let initramfs = image::build(&tracer, &fixtures, &cases)?;
+    let initramfs = image::build(program, fixtures, cases)?;
 
     // A guest is single-threaded, so there are as many at a time as processors.
     let parallel = std::thread::available_parallelism().map_or(1, usize::from).min(images.len());
@@ -62,8 +74,7 @@ pub fn run(kernels: &[Kernel], options: &Options) -> Result<(), String> {
                     // The lock must not be held while a guest runs.
                     let next = queue.lock().map(|mut queue| queue.next());
                     let Ok(Some((kernel, image))) = next else { break };
-                    let limit = Duration::from_secs(options.limit);
-                    let run = guest::run(kernel, &image, &initramfs, &cases, limit);
+                    let run = guest::run(kernel, &image, &initramfs, cases, limit);
                     report::kernel(kernel, &run);
                     if let Ok(mut done) = done.lock() {
                         done.push((kernel, run));
