@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::download::{Answer, Check, Servers};
 use crate::sys::mmap::Mapped;
+
+pub use crate::sys::mmap::Part;
 
 /// The bytes of a file; cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,6 +24,17 @@ pub struct FileBytes(Bytes);
 enum Bytes {
     Mapped(Arc<Mapped>),
     Owned(Arc<[u8]>),
+}
+
+impl FileBytes {
+    /// A part of the bytes, without copying what is mapped; `None` when it ends behind them.
+    pub fn part(&self, range: Range<usize>) -> Option<Part> {
+        let bytes = self.get(range.clone())?;
+        Some(match &self.0 {
+            Bytes::Mapped(mapped) => Part::Mapped(mapped.clone(), range),
+            Bytes::Owned(_) => Part::Owned(bytes.into()),
+        })
+    }
 }
 
 impl Deref for FileBytes {

@@ -5,10 +5,11 @@
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use object::{Object, ObjectKind, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
 
-use crate::world::{FileBytes, World};
+use crate::world::{FileBytes, Part, World};
 
 /// Why a file cannot be used.
 #[derive(Debug)]
@@ -112,17 +113,26 @@ impl ElfFile {
         self.segments.iter().find_map(|segment| segment.offset_of(address))
     }
 
-    /// The bytes of a section, decompressed; empty when there is none.
-    pub fn section(&self, name: &str) -> Vec<u8> {
-        let Some(file) = self.parsed() else { return Vec::new() };
-        let Some(section) = file.section_by_name(name) else { return Vec::new() };
+    /// The bytes of a section, decompressed; empty when there is none. What is not compressed is not copied.
+    pub fn section(&self, name: &str) -> Part {
+        self.try_section(name).unwrap_or_else(|| Part::Owned(Arc::new([])))
+    }
+
+    fn try_section(&self, name: &str) -> Option<Part> {
+        let file = self.parsed()?;
+        let section = file.section_by_name(name)?;
         // A damaged header must not make us ask for more memory than any file needs.
-        let Ok(compressed) = section.compressed_data() else { return Vec::new() };
-        let most = (compressed.data.len() as u64).saturating_mul(RATIO).min(LARGEST);
-        if compressed.format != object::CompressionFormat::None && compressed.uncompressed_size > most {
-            return Vec::new();
+        let compressed = section.compressed_data().ok()?;
+        if compressed.format == object::CompressionFormat::None {
+            let (start, size) = section.file_range()?;
+            let end = start.checked_add(size)?;
+            return self.bytes.part(usize::try_from(start).ok()?..usize::try_from(end).ok()?);
         }
-        compressed.decompress().map(std::borrow::Cow::into_owned).unwrap_or_default()
+        let most = (compressed.data.len() as u64).saturating_mul(RATIO).min(LARGEST);
+        if compressed.uncompressed_size > most {
+            return None;
+        }
+        Some(Part::Owned(compressed.decompress().ok()?.into()))
     }
 
     /// The address of a section; `None` when there is none.
@@ -153,7 +163,7 @@ impl ElfFile {
         if packed.is_empty() {
             return None;
         }
-        let reader = lzma_rust2::XzReader::new_mem_limit(packed.as_slice(), true, DICTIONARY);
+        let reader = lzma_rust2::XzReader::new_mem_limit(&*packed, true, DICTIONARY);
         let mut bytes = Vec::new();
         // What is damaged at its end is used up to there, if it is a file at all.
         let _ = reader.take(EMBEDDED).read_to_end(&mut bytes);

@@ -5,8 +5,11 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use stable_deref_trait::{CloneStableDeref, StableDeref};
 
 /// A mapping; unmapped when dropped.
 #[derive(Debug)]
@@ -42,6 +45,30 @@ impl Deref for Mapped {
         unsafe { std::slice::from_raw_parts(self.address.cast(), self.length) }
     }
 }
+
+/// Bytes that stay where they are for as long as somebody has them: a part of a mapped file, or bytes of our own.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Of a file.
+    Mapped(Arc<Mapped>, Range<usize>),
+    /// Ours.
+    Owned(Arc<[u8]>),
+}
+
+impl Deref for Part {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Part::Mapped(file, range) => file.get(range.clone()).unwrap_or_default(),
+            Part::Owned(bytes) => bytes,
+        }
+    }
+}
+
+// SAFETY: what both variants point to is behind an `Arc`: moving a `Part` does not move the bytes.
+unsafe impl StableDeref for Part {}
+// SAFETY: a clone shares the `Arc`, and so has the same bytes at the same address.
+unsafe impl CloneStableDeref for Part {}
 
 impl Drop for Mapped {
     fn drop(&mut self) {

@@ -14,7 +14,7 @@ pub(crate) struct Frames {
 
 impl Frames {
     pub(super) fn load(code: &ElfFile, debug: &ElfFile) -> Frames {
-        let slice = |file: &ElfFile, name| Slice::new(file.section(name).into(), gimli::LittleEndian);
+        let slice = |file: &ElfFile, name| Slice::new(file.section(name), gimli::LittleEndian);
         let mut bases = BaseAddresses::default();
         if let Some(address) = code.section_address(".eh_frame") {
             bases = bases.set_eh_frame(address);

@@ -20,10 +20,11 @@ mod types;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use gimli::{AttributeValue, EndianArcSlice, LittleEndian, Reader, UnitOffset};
+use gimli::{AttributeValue, EndianReader, LittleEndian, Reader, UnitOffset};
 
 use crate::debuginfo::elf::ElfFile;
 use crate::debuginfo::model::{Absence, Location, TypeId};
+use crate::world::Part;
 
 pub use function::Function;
 pub use line::Line;
@@ -31,7 +32,7 @@ pub use scope::{Inlined, Instance};
 pub use split::Companions;
 pub use types::DwarfTypes;
 
-pub(crate) type Slice = EndianArcSlice<LittleEndian>;
+pub(crate) type Slice = EndianReader<LittleEndian, Part>;
 pub(crate) type Dwarf = gimli::Dwarf<Slice>;
 pub(crate) type Unit = gimli::Unit<Slice>;
 pub(crate) type Entry<'u> = gimli::DebuggingInformationEntry<Slice>;

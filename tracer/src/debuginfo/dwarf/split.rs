@@ -11,6 +11,7 @@ use gimli::{LittleEndian, Reader, SectionId};
 
 use super::{Dwarf, Slice, Unit};
 use crate::debuginfo::elf::ElfFile;
+use crate::world::Part;
 
 type Package = gimli::DwarfPackage<Slice>;
 
@@ -40,8 +41,12 @@ fn sections(file: &ElfFile) -> Option<Dwarf> {
     Dwarf::load(load).ok()
 }
 
+fn empty() -> Slice {
+    Slice::new(Part::Owned(Arc::new([])), LittleEndian)
+}
+
 fn section(file: &ElfFile, name: &str) -> Slice {
-    Slice::new(file.section(name).into(), LittleEndian)
+    Slice::new(file.section(name), LittleEndian)
 }
 
 impl Sources {
@@ -87,7 +92,7 @@ impl Sources {
                 let name = id.dwo_name().unwrap_or_default();
                 Ok::<_, gimli::Error>(section(&file, name))
             };
-            Package::load(load, Slice::new(Vec::new().into(), LittleEndian)).ok()
+            Package::load(load, empty()).ok()
         });
         for number in 0..own {
             let Some(id) = self.units[number].dwo_id else { continue };
@@ -114,9 +119,7 @@ impl Sources {
         let file = companions.split(&folder, &text(&name)?)?;
         let load = |id: SectionId| {
             let name = id.dwo_name();
-            Ok::<_, gimli::Error>(
-                name.map_or_else(|| Slice::new(Vec::new().into(), LittleEndian), |name| section(&file, name)),
-            )
+            Ok::<_, gimli::Error>(name.map_or_else(empty, |name| section(&file, name)))
         };
         let mut dwarf = Dwarf::load(load).ok()?;
         dwarf.make_dwo(&self.dwarfs[0]);
