@@ -10,7 +10,7 @@
 
 use super::liveness::{Liveness, RegSet, backwards};
 use super::vcode::{Base, Constant, MACHINE, Slot, SlotInfo, VCode, VInsn, VReg, VSrc};
-use crate::isa::{Reg, Size};
+use crate::isa::{AluOp, Reg, Size};
 use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -100,6 +100,21 @@ fn fold_constants(code: &mut VCode) {
     };
     for (insn, _) in code.blocks.iter_mut().flat_map(|block| &mut block.insns) {
         match insn {
+            VInsn::Alu { op: AluOp::Lsh | AluOp::Rsh | AluOp::Arsh, src, .. } => {
+                fold(src);
+                // A register is taken modulo 64 when the program runs; as a number, verifiers refuse more.
+                if let VSrc::Imm(count) = src {
+                    *count &= 63;
+                }
+            }
+            // Nor do they take a division by the number 0, even where it is never reached.
+            VInsn::Alu { op: AluOp::Div | AluOp::Mod, src, .. } => {
+                let before = *src;
+                fold(src);
+                if *src == VSrc::Imm(0) {
+                    *src = before;
+                }
+            }
             VInsn::Alu { src, .. } | VInsn::Store { src, .. } | VInsn::JumpIf { right: src, .. } => fold(src),
             VInsn::Move { dst, src } => {
                 if src.0 >= MACHINE

@@ -81,7 +81,7 @@ impl<'p> Body<'_, 'p> {
         keys.iter().map(|key| key.as_ref().map(|key| self.arg(key))).collect()
     }
 
-    fn leaf(&self, expr: &Expr) -> Option<Leaf<'p>> {
+    pub(super) fn leaf(&self, expr: &Expr) -> Option<Leaf<'p>> {
         if self.leaves.is_empty() { None } else { self.leaves.get(&late::key(expr)).cloned() }
     }
 

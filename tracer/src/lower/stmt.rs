@@ -194,20 +194,22 @@ impl<'p> Body<'_, 'p> {
 
     /// Goes to `yes` when the expression is not 0, else to `no`.
     pub(super) fn condition(&mut self, expr: &'p Expr, yes: Block, no: Block) {
+        // What was captured as a whole is not taken apart: its parts were not.
+        let is_captured = self.leaf(expr).is_some();
         match &expr.kind {
-            ExprKind::And(left, right) => {
+            ExprKind::And(left, right) if !is_captured => {
                 let both = self.f.block();
                 self.condition(left, both, no);
                 self.f.switch_to(both);
                 self.condition(right, yes, no);
             }
-            ExprKind::Or(left, right) => {
+            ExprKind::Or(left, right) if !is_captured => {
                 let neither = self.f.block();
                 self.condition(left, yes, neither);
                 self.f.switch_to(neither);
                 self.condition(right, yes, no);
             }
-            ExprKind::Not(inner) => self.condition(inner, no, yes),
+            ExprKind::Not(inner) if !is_captured => self.condition(inner, no, yes),
             _ => {
                 let condition = self.long(expr);
                 match condition {
