@@ -1,6 +1,8 @@
 //! Call frame information: where the caller's frame begins, from `.eh_frame`, else from `.debug_frame`.
 
-use gimli::{BaseAddresses, CfaRule, Register, UnwindContext, UnwindSection};
+use std::sync::OnceLock;
+
+use gimli::{BaseAddresses, CfaRule, CieOrFde, Register, UnwindContext, UnwindOffset, UnwindSection};
 
 use super::Slice;
 use crate::debuginfo::elf::ElfFile;
@@ -10,6 +12,9 @@ pub(crate) struct Frames {
     eh: gimli::EhFrame<Slice>,
     debug: gimli::DebugFrame<Slice>,
     bases: BaseAddresses,
+    /// Beginnings of code and the entries about it, sorted: the sections are long, and are asked once per variable.
+    eh_entries: OnceLock<Vec<(u64, usize)>>,
+    debug_entries: OnceLock<Vec<(u64, usize)>>,
 }
 
 impl Frames {
@@ -27,7 +32,13 @@ impl Frames {
         }
         let mut frames = gimli::DebugFrame::from(slice(debug, ".debug_frame"));
         frames.set_address_size(8);
-        Frames { eh: gimli::EhFrame::from(slice(code, ".eh_frame")), debug: frames, bases }
+        Frames {
+            eh: gimli::EhFrame::from(slice(code, ".eh_frame")),
+            debug: frames,
+            bases,
+            eh_entries: OnceLock::new(),
+            debug_entries: OnceLock::new(),
+        }
     }
 
     /// Register and offset that give the canonical frame address at an address.
@@ -36,20 +47,59 @@ impl Frames {
             CfaRule::RegisterAndOffset { register, offset } => Some((number(*register)?, *offset)),
             CfaRule::Expression(_) => None,
         };
-        let mut context = UnwindContext::new();
-        let row =
-            self.eh.unwind_info_for_address(&self.bases, &mut context, at, gimli::EhFrame::cie_from_offset);
-        if let Ok(row) = row {
-            return rule(row.cfa());
+        let eh = self.row(&self.eh, &self.eh_entries, at, rule);
+        eh.or_else(|| self.row(&self.debug, &self.debug_entries, at, rule))?
+    }
+
+    /// What a rule says of the row for an address in a section; `None` when there is no row.
+    fn row<S: UnwindSection<Slice>, T>(
+        &self,
+        section: &S,
+        entries: &OnceLock<Vec<(u64, usize)>>,
+        at: u64,
+        rule: impl Fn(&CfaRule<usize>) -> T,
+    ) -> Option<T>
+    where
+        S::Offset: UnwindOffset<usize>,
+    {
+        let entries = entries.get_or_init(|| self.entries(section));
+        let after = entries.partition_point(|(start, _)| *start <= at);
+        // Several entries may begin at one address, some of them empty.
+        for (_, offset) in entries[..after].iter().rev().take(NEAR) {
+            let offset = S::Offset::from(*offset);
+            let Ok(entry) = section.fde_from_offset(&self.bases, offset, S::cie_from_offset) else {
+                continue;
+            };
+            if !entry.contains(at) {
+                continue;
+            }
+            let mut context = UnwindContext::new();
+            let row = entry.unwind_info_for_address(section, &self.bases, &mut context, at).ok()?;
+            return Some(rule(row.cfa()));
         }
-        let mut context = UnwindContext::new();
-        let row = self
-            .debug
-            .unwind_info_for_address(&self.bases, &mut context, at, gimli::DebugFrame::cie_from_offset)
-            .ok()?;
-        rule(row.cfa())
+        None
+    }
+
+    fn entries<S: UnwindSection<Slice>>(&self, section: &S) -> Vec<(u64, usize)>
+    where
+        S::Offset: UnwindOffset<usize>,
+    {
+        let mut found = Vec::new();
+        let mut entries = section.entries(&self.bases);
+        while let Ok(Some(entry)) = entries.next() {
+            if let CieOrFde::Fde(partial) = entry
+                && let Ok(entry) = partial.parse(S::cie_from_offset)
+            {
+                found.push((entry.initial_address(), entry.offset()));
+            }
+        }
+        found.sort_unstable();
+        found
     }
 }
+
+/// Entries that are looked at for an address: they do not overlap.
+const NEAR: usize = 4;
 
 /// The registers that a probe sees: the sixteen general ones and the instruction pointer.
 pub(super) fn number(register: Register) -> Option<u8> {
