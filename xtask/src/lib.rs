@@ -13,6 +13,7 @@ pub mod demo;
 pub mod differ;
 pub mod fuzz;
 pub mod gdb;
+pub mod listing;
 pub mod package;
 pub mod random;
 pub mod runtime;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::vm::{Kernel, Matrix};
-use xtask::{bench, ci, demo, differ, fuzz, gdb, tidy, vm};
+use xtask::{bench, ci, demo, differ, fuzz, gdb, listing, tidy, vm};
 
 /// Developer tasks of tracer.
 #[derive(Parser)]
@@ -79,6 +79,12 @@ enum Task {
         #[arg(long, default_value = "")]
         filter: String,
     },
+    /// List the functions of a program with more than 100 MB of debug information, beside gdb and readelf
+    Listing {
+        /// Run this program instead of building tracer
+        #[arg(long)]
+        tracer: Option<std::path::PathBuf>,
+    },
     /// Build tracer and trace something real on this kernel
     Demo,
 }
@@ -98,6 +104,7 @@ fn main() -> ExitCode {
         Task::Fuzz { target, minutes, seed } => fuzz::run(&fuzz::Options { target, minutes, seed }),
         Task::Bench => bench::run(),
         Task::Gdb { filter } => gdb::run(&filter),
+        Task::Listing { tracer } => listing::run(tracer),
         Task::Demo => demo::run(),
     };
     match result {
