@@ -106,6 +106,10 @@ impl<'p> Body<'_, 'p> {
                 let element = self.element(element);
                 self.make(|dest| Inst::Get { dest: Dest::Long(dest), element })
             }
+            ExprKind::Contains { keys, .. } if self.is_kernel() && keys.iter().any(Option::is_none) => {
+                self.unsupported(expr.span, "looking for a slice of an array");
+                LongOp::Imm(0)
+            }
             ExprKind::Contains { global, keys } => {
                 let keys = self.slice(*global, keys);
                 let global = self.lower.global(*global);
