@@ -105,6 +105,9 @@ intrinsics! {
     KernelString = "kernel_string"(Long) -> Str, Kernel, Context, true;
     /// At most n bytes of the string at a kernel address; raises `KernelFault`.
     KernelStringN = "kernel_string_n"(Long, Long) -> Str, Kernel, Context, true;
+    /// Writes a number's low bytes (third argument, a constant: 1, 2, 4 or 8) at a user address; raises
+    /// `UserWriteFault`.
+    UserWrite = "user_write"(Long, Long, Long) -> None, Kernel, Output, true;
     /// Bytes before the NUL.
     Strlen = "strlen"(Str) -> Long, Both, Pure, false;
     /// `substr(s, start, length)`: "" where it is out of range.

@@ -71,6 +71,8 @@ pub enum ErrorKind {
     HistogramIndex = 9,
     /// A machine register was asked for where there are none.
     Registers = 10,
+    /// A write to user memory faulted; the argument is the address.
+    UserWriteFault = 11,
 }
 
 /// The words for an error of the kernel side, without its place. A [`ErrorKind::Message`] brings its own.
@@ -79,6 +81,7 @@ pub fn error_text(module: &Module, kind: ErrorKind, argument: u64) -> String {
         ErrorKind::Division => "division by 0".into(),
         ErrorKind::KernelFault => format!("kernel read fault at 0x{argument:016x}"),
         ErrorKind::UserFault => format!("user read fault at 0x{argument:016x}"),
+        ErrorKind::UserWriteFault => format!("user write fault at 0x{argument:016x}"),
         ErrorKind::Overflow => match module.globals.get(argument as usize) {
             Some(global) => overflow_text(global.max_entries, &module.limits),
             None => "Array overflow, check MAXMAPENTRIES".into(),
@@ -118,25 +121,28 @@ impl ErrorKind {
         match self {
             ErrorKind::KernelFault => Some("kernel read fault at 0x".len()),
             ErrorKind::UserFault => Some("user read fault at 0x".len()),
+            ErrorKind::UserWriteFault => Some("user write fault at 0x".len()),
             _ => None,
         }
     }
 
+    /// All of them.
+    pub const ALL: [ErrorKind; 11] = [
+        ErrorKind::Division,
+        ErrorKind::KernelFault,
+        ErrorKind::UserFault,
+        ErrorKind::Overflow,
+        ErrorKind::Empty,
+        ErrorKind::Message,
+        ErrorKind::Action,
+        ErrorKind::Nesting,
+        ErrorKind::HistogramIndex,
+        ErrorKind::Registers,
+        ErrorKind::UserWriteFault,
+    ];
+
     /// The kind behind a number on the wire.
     pub fn from_wire(number: u64) -> Option<ErrorKind> {
-        [
-            ErrorKind::Division,
-            ErrorKind::KernelFault,
-            ErrorKind::UserFault,
-            ErrorKind::Overflow,
-            ErrorKind::Empty,
-            ErrorKind::Message,
-            ErrorKind::Action,
-            ErrorKind::Nesting,
-            ErrorKind::HistogramIndex,
-            ErrorKind::Registers,
-        ]
-        .into_iter()
-        .find(|kind| *kind as u64 == number)
+        ErrorKind::ALL.into_iter().find(|kind| *kind as u64 == number)
     }
 }

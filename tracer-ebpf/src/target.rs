@@ -158,6 +158,8 @@ features! {
     kprobe: 401,
     /// fentry and fexit programs, with `bpf_get_func_arg` (5.17).
     fentry: 517,
+    /// `bpf_probe_write_user` (4.8), which a kernel that is locked down does not have. Asked only in guru mode.
+    probe_write_user: 408,
     /// `bpf_copy_from_user` in sleepable uprobe programs (5.10; in uprobes 6.0).
     copy_from_user: 600,
 }

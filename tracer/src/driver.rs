@@ -5,9 +5,9 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use tracer_common::ir::verify;
+use tracer_common::ir::{PlaceId, verify};
 use tracer_common::manifest::AttachPoint;
-use tracer_ebpf::codegen::CodegenError;
+use tracer_ebpf::codegen::{CodegenError, Wanted};
 use tracer_ebpf::compile::compile;
 use tracer_ebpf::target::Target;
 
@@ -15,7 +15,7 @@ use crate::artifact::Artifact;
 use crate::diagnostics::render::{Style, render, render_footer};
 use crate::diagnostics::{Code, Diagnostic, Sink, explain};
 use crate::download::Servers;
-use crate::lower::{Abilities, Lowered, lower};
+use crate::lower::{Abilities, Lowered, kernel_limit, lower};
 use crate::run;
 use crate::sema::library::Library;
 use crate::sema::program::{Program, Trigger};
@@ -242,6 +242,11 @@ impl Driver<'_> {
         Ok(lowered)
     }
 
+    fn span(lowered: &Lowered, place: PlaceId) -> Span {
+        let at = &lowered.module.places[place.index()];
+        Span { file: FileId(at.file), start: at.start, end: at.end }
+    }
+
     /// Pass 4: IR to eBPF.
     fn pass_4(&mut self, lowered: &mut Lowered, target: Option<&Target>) -> Result<Artifact, Stopped> {
         let mut object = None;
@@ -249,22 +254,19 @@ impl Driver<'_> {
             match compile(&lowered.module, &mut lowered.manifest, target) {
                 Ok(compiled) => object = Some(compiled),
                 Err(CodegenError::Limit(what)) => return self.fail(&what),
-                Err(
-                    ref
-                    error @ (CodegenError::Unsupported { place, .. } | CodegenError::Kernel { place, .. }),
-                ) => {
-                    let at = &lowered.module.places[place.index()];
-                    let span = Span { file: FileId(at.file), start: at.start, end: at.end };
-                    let (code, since) = match error {
-                        CodegenError::Kernel { since, .. } => (Code::KernelLimit, Some(since)),
-                        _ => (Code::Unsupported, None),
-                    };
-                    let mut diagnostic = Diagnostic::error(code, span, error.to_string());
-                    if let Some(since) = since {
-                        diagnostic = diagnostic.hint(format!("Linux {since} and newer do"));
-                    }
-                    let elsewhere = "do it in a timer or end probe: those run in the user domain";
-                    self.sink.push(diagnostic.hint(elsewhere));
+                Err(CodegenError::Kernel { place, what, wanted }) => {
+                    let lacks = kernel_limit::lacks(Self::span(lowered, place), what, wanted.to_string());
+                    self.sink.push(match wanted {
+                        Wanted::Version(_) => lacks.hint(kernel_limit::ELSEWHERE),
+                        Wanted::Open => lacks,
+                    });
+                }
+                Err(ref error @ CodegenError::Unsupported { place, .. }) => {
+                    let text = error.to_string();
+                    self.sink.push(
+                        Diagnostic::error(Code::Unsupported, Self::span(lowered, place), text)
+                            .hint("do it in a timer or end probe: those run in the user domain"),
+                    );
                 }
             }
         }
@@ -293,7 +295,7 @@ impl Driver<'_> {
         });
         // A trampoline's program that is preempted keeps its CPU's other hits out; kprobes are never preempted.
         let function = function.filter(|_| self.session.trampolines || !features::preempts());
-        match features::target(self.session.buffer, kprobes, function) {
+        match features::target(self.session.buffer, kprobes, self.session.guru, function) {
             Ok(found) => Ok(Some(Target { diagnostics: self.session.verbose > 0, ..found })),
             Err(error) => self.fail(&format!("cannot ask the kernel what it can do: {error}")),
         }

@@ -155,6 +155,14 @@ impl Host for World {
         found.is_some()
     }
 
+    fn write(&mut self, address: u64, bytes: &[u8]) -> bool {
+        let found = self.memory.iter_mut().rev().find_map(|(space, start, held)| {
+            let offset = usize::try_from(address.checked_sub(*start)?).ok()?;
+            held.get_mut(offset..offset.checked_add(bytes.len())?).filter(|_| *space == Space::User)
+        });
+        found.map(|found| found.copy_from_slice(bytes)).is_some()
+    }
+
     fn emit(&mut self, record: RecordId, values: Vec<Value>) {
         let fields = values.into_iter().map(|value| match value {
             Value::Long(value) => steps::Value::Long(value),

@@ -55,10 +55,10 @@ pub enum CodegenError {
     Kernel {
         /// Where in the script.
         place: PlaceId,
-        /// What, as the words after "does not allow a handler of the kernel domain to".
+        /// What, as a verb with its object.
         what: &'static str,
-        /// The first version that does.
-        since: &'static str,
+        /// What would let it.
+        wanted: Wanted,
     },
     /// This version cannot do it.
     Unsupported {
@@ -69,13 +69,29 @@ pub enum CodegenError {
     },
 }
 
+/// What would let a program do it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// A kernel of at least this version.
+    Version(&'static str),
+    /// A kernel that is not locked down.
+    Open,
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wanted::Version(since) => write!(f, "Linux {since} and newer do"),
+            Wanted::Open => f.write_str("one that is not locked down (as with secure boot) does"),
+        }
+    }
+}
+
 impl fmt::Display for CodegenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CodegenError::Limit(what) => f.write_str(what),
-            CodegenError::Kernel { what, .. } => {
-                write!(f, "this kernel does not allow a handler of the kernel domain to {what}")
-            }
+            CodegenError::Kernel { what, wanted, .. } => write!(f, "cannot {what}: {wanted}"),
             CodegenError::Unsupported { what, .. } => {
                 write!(f, "{what} is not supported in a kernel-domain handler yet")
             }

@@ -138,6 +138,8 @@ helpers! {
     GetStackid = 27 "get_stackid"(Ctx, Map, Any) -> Number;
     /// Address of the current `task_struct` (4.8).
     GetCurrentTask = 35 "get_current_task"() -> Number;
+    /// Writes user memory that is present and writable, or returns an error (4.8).
+    ProbeWriteUser = 36 "probe_write_user"(Any, Mem, Size) -> Number;
     /// Copies the stack's addresses; returns the bytes written (4.18).
     GetStack = 67 "get_stack"(Ctx, MemOut, SizeOrZero, Any) -> Number;
     /// Appends to a queue or stack map (4.20).

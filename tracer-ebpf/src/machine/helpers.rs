@@ -102,6 +102,10 @@ pub(super) fn call(
             }
             None => return Err("the result of a function where there is none".into()),
         },
+        Helper::ProbeWriteUser => {
+            let bytes = m.memory.read(b, size(c)?)?;
+            if m.memory.write_user(a, &bytes) { 0 } else { errno(EFAULT) }
+        }
         Helper::ProbeReadUser | Helper::CopyFromUser => m.probe_read(Space::User, a, b, c)?,
         Helper::ProbeReadKernel => m.probe_read(Space::Kernel, a, b, c)?,
         Helper::ProbeReadUserStr => m.probe_read_str(Space::User, a, b, c)?,

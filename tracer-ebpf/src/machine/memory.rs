@@ -129,4 +129,12 @@ impl Memory {
         let at = (address - start) as usize;
         Ok(at.checked_add(size).and_then(|end| bytes.get(at..end)).map(<[u8]>::to_vec))
     }
+
+    /// Writes user memory; false where there is none.
+    pub(super) fn write_user(&mut self, address: u64, bytes: &[u8]) -> bool {
+        let Some((start, region)) = self.user.range_mut(..=address).next_back() else { return false };
+        let at = (address - start) as usize;
+        let room = at.checked_add(bytes.len()).and_then(|end| region.get_mut(at..end));
+        room.map(|room| room.copy_from_slice(bytes)).is_some()
+    }
 }

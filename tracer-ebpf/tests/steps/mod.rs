@@ -259,7 +259,7 @@ impl Steps<'_> {
             _ => return Err("a kind and a place follow".into()),
         };
         same(i64::from(place), number(at)?)?;
-        let kind = KINDS.into_iter().find(|kind| format!("{kind:?}").eq_ignore_ascii_case(name));
+        let kind = ErrorKind::ALL.into_iter().find(|kind| format!("{kind:?}").eq_ignore_ascii_case(name));
         let kind = kind.ok_or("no such kind")?;
         if let Some((found, said)) = word {
             same(found, kind)?;
@@ -314,18 +314,6 @@ impl Steps<'_> {
         }
     }
 }
-
-const KINDS: [ErrorKind; 9] = [
-    ErrorKind::Division,
-    ErrorKind::KernelFault,
-    ErrorKind::UserFault,
-    ErrorKind::Overflow,
-    ErrorKind::Empty,
-    ErrorKind::Message,
-    ErrorKind::Action,
-    ErrorKind::Nesting,
-    ErrorKind::HistogramIndex,
-];
 
 fn id(text: &str, letter: char) -> Result<u32, String> {
     text.strip_prefix(letter).and_then(|n| n.parse().ok()).ok_or(format!("{letter} and a number"))

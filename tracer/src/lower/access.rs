@@ -33,6 +33,12 @@ impl<'p> Body<'_, 'p> {
         (value, flag)
     }
 
+    /// The value of an address of a target variable; a bad one on the way to it raises.
+    pub(super) fn address_of(&mut self, address: &'p Access, target: &'p Target) -> LongOp {
+        let indices = self.indices(target);
+        self.tree(address, &indices, &mut None)
+    }
+
     fn indices(&mut self, target: &'p Target) -> Vec<LongOp> {
         target.indices.iter().map(|index| self.kept_long(index)).collect()
     }

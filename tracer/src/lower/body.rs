@@ -11,9 +11,9 @@ use tracer_common::ir::{
 };
 
 use crate::diagnostics::{Code, Diagnostic};
-use crate::lower::Lower;
 use crate::lower::capacity::Owner;
 use crate::lower::late::{self, LateLocals, Leaves};
+use crate::lower::{Lower, kernel_limit};
 use crate::sema::program::{Expr, ExprKind, FunctionId, Local, LocalId, Place, Stmt, StmtKind, Ty};
 use crate::sema::walk;
 use crate::source::Span;
@@ -179,13 +179,8 @@ impl<'l, 'p> Body<'l, 'p> {
     /// Reports what this kernel does not let a handler do.
     pub(super) fn kernel_lacks(&mut self, span: Span, what: &str, since: &str) {
         self.lower.sink.push(
-            Diagnostic::error(
-                Code::KernelLimit,
-                span,
-                format!("this kernel does not allow a handler of the kernel domain to {what}"),
-            )
-            .hint(format!("Linux {since} and newer do"))
-            .hint("print it, or compute it in a timer or end probe: those run in the user domain"),
+            kernel_limit::lacks(span, what, format!("Linux {since} and newer do"))
+                .hint(kernel_limit::ELSEWHERE),
         );
     }
 

@@ -19,7 +19,7 @@ mod capacity;
 mod entry;
 mod expr;
 mod hit;
-mod kernel_limit;
+pub mod kernel_limit;
 mod late;
 mod place;
 mod regex;
@@ -28,6 +28,7 @@ mod stmt;
 mod text;
 mod thin;
 mod usage;
+mod written;
 
 use std::collections::BTreeMap;
 

@@ -32,8 +32,10 @@ impl<'p> Body<'_, 'p> {
                 value
             }
             Place::Target(target) => {
-                self.unsupported(value.span, &format!("assigning to {}", target.text));
-                LongOp::Imm(0)
+                let place = self.target_place(target, value.span);
+                let value = self.kept_long(value);
+                self.write_target(&place, value);
+                value
             }
         }
     }
@@ -55,10 +57,7 @@ impl<'p> Body<'_, 'p> {
                 self.push(Inst::Set { element, value: Arg::Str(value) });
                 value
             }
-            Place::Target(target) => {
-                self.unsupported(value.span, &format!("assigning to {}", target.text));
-                self.string(value)
-            }
+            Place::Target(_) => panic!("this is a bug: a string assigned to a target variable (pass 2)"),
         }
     }
 
@@ -83,10 +82,7 @@ impl<'p> Body<'_, 'p> {
                 self.push(Inst::Set { element, value: Arg::Str(StrOp::Var(dest)) });
                 StrOp::Var(dest)
             }
-            Place::Target(target) => {
-                self.unsupported(value.span, &format!("assigning to {}", target.text));
-                self.string(value)
-            }
+            Place::Target(_) => panic!("this is a bug: a string assigned to a target variable (pass 2)"),
         }
     }
 
@@ -144,8 +140,13 @@ impl<'p> Body<'_, 'p> {
                 value
             }
             Place::Target(target) => {
-                self.unsupported(op_span, &format!("assigning to {}", target.text));
-                LongOp::Imm(0)
+                let place = self.target_place(target, op_span);
+                let left = self.read_target(&place);
+                let right = self.long(value);
+                self.at(op_span);
+                let value = self.bin(op, left, right);
+                self.write_target(&place, value);
+                value
             }
         }
     }
@@ -199,8 +200,11 @@ impl<'p> Body<'_, 'p> {
             }
             Place::Target(target) => {
                 let span = self.lower.span_of(self.owner);
-                self.unsupported(span, &format!("assigning to {}", target.text));
-                LongOp::Imm(0)
+                let place = self.target_place(target, span);
+                let old = self.read_target(&place);
+                let new = self.bin(BinOp::Add, old, LongOp::Imm(by));
+                self.write_target(&place, new);
+                if prefix { new } else { old }
             }
         }
     }

@@ -24,7 +24,8 @@ const MAX_STACK: u32 = 512;
 
 /// Asks the running kernel. `kprobes`: whether the script has kernel probes, whose questions cost more. `function`: the
 /// type of a function that it probes, in the kernel's BTF.
-pub fn target(ring_size: u32, kprobes: bool, function: Option<u32>) -> io::Result<Target> {
+/// `guru`: whether it may write memory of programs.
+pub fn target(ring_size: u32, kprobes: bool, guru: bool, function: Option<u32>) -> io::Result<Target> {
     let mut features = Features::NONE;
     let zero = Insn::Alu { op: AluOp::Mov, wide: true, dst: Reg::R0, src: Src::Imm(0) };
     let call = |helper| [Insn::Call { helper }, zero, Insn::Exit];
@@ -66,6 +67,7 @@ pub fn target(ring_size: u32, kprobes: bool, function: Option<u32>) -> io::Resul
     features.bpf_loop = features.isa_v4 || (features.attach_cookie && knows(Helper::Loop));
     features.lookup_percpu_elem = features.isa_v4 || knows(Helper::MapLookupPercpuElem);
     features.uprobe_multi = features.isa_v4 && has_uprobe_multi();
+    features.probe_write_user = guru && knows(Helper::ProbeWriteUser);
     if kprobes {
         features.kprobe = Path::new("/sys/bus/event_source/devices/kprobe/type").exists();
         features.kprobe_multi = features.kprobe && features.attach_cookie && has_kprobe_multi();

@@ -1,6 +1,7 @@
 //! The probe context, and reads of kernel and user memory.
 
 use super::super::vcode::{Base, VInsn};
+use super::super::{CodegenError, Wanted};
 use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
 use tracer_common::ir::{ContextKind, Dest, LongOp, OnFault, Source, Space, StrOp, Var, Width};
@@ -151,6 +152,24 @@ impl Selector<'_, '_> {
         if width.signed {
             self.extend(dst, width);
         }
+        Ok(())
+    }
+
+    /// Writes the low bytes of a number to user memory.
+    pub(super) fn write_user(&mut self, address: LongOp, value: LongOp, bytes: i64) -> Result {
+        if !self.shared.target.features.probe_write_user {
+            let what = "write memory of the program";
+            return Err(CodegenError::Kernel { place: self.place, what, wanted: Wanted::Open });
+        }
+        let Some(size) = u32::try_from(bytes).ok().and_then(Size::from_bytes) else {
+            panic!("this is a bug: a write of {bytes} bytes (pass 3; dump with -p3)")
+        };
+        let (at, value) = (self.read(address), self.read(value));
+        let buffer = self.temporary(8);
+        self.store(size, buffer, value);
+        let from = self.address(buffer);
+        let failed = self.call_for(Helper::ProbeWriteUser, &[at.into(), from, bytes.into()]);
+        self.raise_if(JumpOp::Ne, failed, 0, ErrorKind::UserWriteFault, at);
         Ok(())
     }
 

@@ -26,7 +26,7 @@ mod variance;
 use super::loops::{self, Loop};
 use super::storage::{FRAME_KEY, Home, Storage};
 use super::vcode::{Base, Constant, Label, MACHINE, Slot, SlotInfo, VBlock, VCode, VInsn, VReg, VSrc};
-use super::{CodegenError, Shared};
+use super::{CodegenError, Shared, Wanted};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Reg, Size};
 use crate::target::Target;
 use alloc::string::String;
@@ -556,7 +556,7 @@ impl Selector<'_, '_> {
 
     /// What this kernel does not let a program do, and the first version that does.
     fn kernel_lacks(&self, what: &'static str, since: &'static str) -> Result {
-        Err(CodegenError::Kernel { place: self.place, what, since })
+        Err(CodegenError::Kernel { place: self.place, what, wanted: Wanted::Version(since) })
     }
 
     fn unsupported(&self, what: &str) -> Result {

@@ -111,7 +111,9 @@ impl Selector<'_, '_> {
         if let Some(catch) = self.catch {
             // A report says it all; an error that is caught is only counted.
             match kind {
-                ErrorKind::KernelFault | ErrorKind::UserFault => self.count(Cell::Faults),
+                ErrorKind::KernelFault | ErrorKind::UserFault | ErrorKind::UserWriteFault => {
+                    self.count(Cell::Faults)
+                }
                 ErrorKind::Overflow => self.count(Cell::Refused),
                 _ => {}
             }

@@ -308,6 +308,9 @@ impl Selector<'_, '_> {
             (Intrinsic::KernelStringN, [Arg::Long(address), Arg::Long(size)]) => {
                 self.read_string(Space::Kernel, dest, *address, Some(*size));
             }
+            (Intrinsic::UserWrite, [Arg::Long(address), Arg::Long(value), Arg::Long(LongOp::Imm(bytes))]) => {
+                return self.write_user(*address, *value, *bytes);
+            }
             (Intrinsic::Strlen, [Arg::Str(text)]) => {
                 if let Some(var) = long_dest(intrinsic, dest) {
                     let dst = self.var(var);

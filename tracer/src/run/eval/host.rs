@@ -116,6 +116,14 @@ pub trait Host {
         )
     }
 
+    /// Writes user memory; false when it cannot be written.
+    fn write(&mut self, address: u64, bytes: &[u8]) -> bool {
+        panic!(
+            "this is a bug: a write of {} bytes at {address:#x} in the user domain (ir::verify)",
+            bytes.len()
+        )
+    }
+
     /// Sends a record.
     fn emit(&mut self, record: RecordId, values: Vec<Value>) {
         panic!("this is a bug: {record} with {values:?} in the user domain (ir::verify)")

@@ -2,7 +2,7 @@
 
 use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{PlaceId, Space};
-use tracer_common::record::NO_REGISTERS;
+use tracer_common::record::{ErrorKind, NO_REGISTERS, error_text};
 
 use super::{Evaluator, RuntimeError, string};
 use crate::run::value::Value;
@@ -101,6 +101,18 @@ impl Evaluator<'_> {
             }
             Intrinsic::Warn => {
                 self.host.warn(text(0));
+                return Ok(None);
+            }
+            Intrinsic::UserWrite => {
+                let (address, bytes) = (long(0) as u64, long(1).to_le_bytes());
+                let bytes = usize::try_from(long(2)).ok().and_then(|count| bytes.get(..count));
+                let Some(bytes) = bytes else {
+                    panic!("this is a bug: a write of {} bytes (ir::verify)", long(2))
+                };
+                if !self.host.write(address, bytes) {
+                    let text = error_text(self.module, ErrorKind::UserWriteFault, address);
+                    return Err(RuntimeError::new(text, place));
+                }
                 return Ok(None);
             }
             Intrinsic::Leave => panic!("this is a bug: leave is the end of a block (lower)"),

@@ -2,7 +2,7 @@
 
 use super::{Builder, zero};
 use crate::diagnostics::{Code, Diagnostic};
-use crate::sema::program::{Element, Expr, ExprKind, Place, Ty};
+use crate::sema::program::{Element, Expr, ExprKind, Place, TargetValue, Ty};
 use crate::sema::symbols::Node;
 use crate::source::Span;
 use crate::syntax::ast::{self, BinaryOp};
@@ -46,9 +46,7 @@ impl Builder<'_, '_> {
                     );
                     return None;
                 }
-                let _ = target;
-                self.unsupported(expr.span, "assigning to a target variable");
-                None
+                self.target_place(expr, target)
             }
             _ => {
                 self.error(Diagnostic::error(
@@ -59,6 +57,30 @@ impl Builder<'_, '_> {
                 None
             }
         }
+    }
+
+    /// A target variable that can be written: it must be in the program's memory.
+    fn target_place(&mut self, expr: &ast::Expr, target: &ast::TargetExpr) -> Option<Place> {
+        let why = match self.target(expr, target).kind {
+            ExprKind::Target(target) => match &target.value {
+                TargetValue::Value(access) => match access.written() {
+                    Ok(_) => return Some(Place::Target(target)),
+                    Err(why) => why,
+                },
+                TargetValue::List { .. } | TargetValue::Pretty { .. } => "it is a text",
+            },
+            ExprKind::Saved(_) => "it is a value of the function's entry",
+            ExprKind::Fact(_) => "it is a text",
+            // What could not be resolved was told, or counts as 0.
+            _ => return None,
+        };
+        let text = crate::syntax::print::print_expr(expr);
+        self.error(Diagnostic::error(
+            Code::NotAssignable,
+            expr.span,
+            format!("{text} cannot be assigned to: {why}"),
+        ));
+        None
     }
 
     fn global_place(&mut self, element: Element, want: Option<Ty>, span: Span) -> Option<Place> {
@@ -105,6 +127,11 @@ impl Builder<'_, '_> {
             value.ty = ty;
         }
         let ty = value.ty;
+        if let (Place::Target(target), Ty::Str) = (&place, ty) {
+            let message = format!("{} is a number, and takes no string", target.text);
+            self.error(Diagnostic::error(Code::TypeConflict, right.span, message));
+            return zero(span);
+        }
         Expr { kind: ExprKind::Assign { place, value: Box::new(value) }, ty, span }
     }
 
@@ -119,6 +146,11 @@ impl Builder<'_, '_> {
         if op == BinaryOp::Concat {
             let value = Box::new(self.typed(right, Ty::Str));
             let Some(place) = self.place(left, Some(Ty::Str)) else { return zero(span) };
+            if let Place::Target(target) = &place {
+                let message = format!("{} is a number, and takes no string", target.text);
+                self.error(Diagnostic::error(Code::TypeConflict, right.span, message));
+                return zero(span);
+            }
             return Expr { kind: ExprKind::Append { place, value }, ty: Ty::Str, span };
         }
         let value = Box::new(self.long(right));

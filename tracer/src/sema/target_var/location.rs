@@ -22,7 +22,13 @@ pub enum Moved {
 pub fn start(location: &Location, moved: Moved) -> Result<At, String> {
     match location {
         Location::Register(register) => Ok(At::Value(Access::Register(*register, WORD))),
-        Location::Value(steps) => Ok(At::Value(run(steps, moved)?)),
+        Location::Value(steps) => Ok(At::Value(match run(steps, moved)? {
+            // The variable is nowhere, and what its value is computed from is no place of it to assign to.
+            value @ Access::Load { .. } => {
+                Access::Binary(BinOp::Or, Box::new(value), Box::new(Access::Constant(0)))
+            }
+            value => value,
+        })),
         Location::Memory(steps) => Ok(match run(steps, moved)? {
             Access::Binary(BinOp::Add, address, offset) => match *offset {
                 Access::Constant(offset) => At::Memory(*address, offset),

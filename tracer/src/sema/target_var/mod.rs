@@ -4,10 +4,12 @@
 //! out by shifts; arrays stand for their address, as in C. What the compiler scattered over registers is read piece by
 //! piece.
 //!
-//! Rooms, in reading order: this file (the walk), `location` (where it starts), `pretty` (`$x$`).
+//! Rooms, in reading order: this file (the walk), `location` (where it starts), `pretty` (`$x$`),
+//! `written` (what can be assigned to).
 
 mod location;
 mod pretty;
+mod written;
 
 use tracer_common::ir::{BinOp, Space, Width};
 
@@ -18,6 +20,7 @@ use crate::source::Span;
 use crate::syntax::ast::{ExprKind, PathStep, PathStepKind, Pretty, TargetExpr, TargetRoot};
 
 pub use location::{Moved, start};
+pub use written::Written;
 
 /// Where the walk is.
 #[derive(Clone, Debug)]
