@@ -128,6 +128,19 @@ pub struct Site {
 }
 
 impl Site {
+    /// A site without more facts.
+    pub fn new(attach: AttachPoint, probe_point: impl Into<String>) -> Site {
+        Site {
+            attach,
+            probe_point: probe_point.into(),
+            alias: String::new(),
+            function: String::new(),
+            name: String::new(),
+            provider: String::new(),
+            variables: Vec::new(),
+        }
+    }
+
     /// A fact about the site, as `ir::Inst::SiteText` gives it.
     pub fn fact(&self, fact: SiteFact) -> &str {
         match fact {

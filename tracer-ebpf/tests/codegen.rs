@@ -13,13 +13,8 @@ use tracer_ebpf::target::Target;
 
 fn manifest(module: &Module) -> Manifest {
     let site = |n: u32| Site {
-        attach: AttachPoint::Session,
-        probe_point: format!("site {n}"),
-        alias: String::new(),
         function: format!("function{n}"),
-        name: String::new(),
-        provider: String::new(),
-        variables: Vec::new(),
+        ..Site::new(AttachPoint::Session, format!("site {n}"))
     };
     let programs =
         module.functions.iter().enumerate().filter(|(_, f)| f.domain == Domain::Kernel).enumerate().map(

@@ -50,15 +50,7 @@ const NAMES: [&str; 10] = [
 /// The machine, and how many hits have scratch memory at the same time.
 fn machine(module: &Module, target: &Target) -> (Machine, u32) {
     let layout = Layout::new(module);
-    let site = Site {
-        attach: AttachPoint::Session,
-        probe_point: "here".into(),
-        alias: String::new(),
-        function: String::new(),
-        name: String::new(),
-        provider: String::new(),
-        variables: Vec::new(),
-    };
+    let site = Site::new(AttachPoint::Session, "here");
     assert_eq!(module.functions[0].context, ContextKind::Registers);
     let program = Program {
         name: "p0".into(),

@@ -74,6 +74,8 @@ pub enum OnFault {
     Raise,
     /// Puts 1 into the register (0 when the read went well); the value is 0.
     Flag(Var),
+    /// The value is 0, and nobody is told.
+    Zero,
 }
 
 /// Where a value of the probe context comes from.
@@ -218,6 +220,10 @@ pub enum Inst {
     },
     /// The text of the error that led to this catch block.
     Caught { dest: StrVar },
+    /// Here the handler begins: what stands before it only looks whether the hit is one for it, and may end it. The
+    /// hit is counted, and locks and scratch memory are taken, here; in a handler without it, at its front. Kernel
+    /// domain.
+    Enter,
     /// Counts one statement against MAXACTION; raises `Action`.
     Tick { count: u32 },
 }
@@ -277,6 +283,7 @@ impl Inst {
             | Inst::Clear { .. }
             | Inst::Emit { .. }
             | Inst::Iterate { .. }
+            | Inst::Enter
             | Inst::Caught { .. } => false,
         }
     }

@@ -80,6 +80,13 @@ pub struct Function {
     pub blocks: Vec<BlockData>,
 }
 
+impl Function {
+    /// Whether something stands before the handler that may end the hit: see [`Inst::Enter`].
+    pub fn has_guard(&self) -> bool {
+        self.blocks.iter().flat_map(|block| &block.insts).any(|(inst, _)| *inst == Inst::Enter)
+    }
+}
+
 /// What a global holds.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum GlobalTy {

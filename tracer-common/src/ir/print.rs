@@ -197,6 +197,7 @@ impl Display for Inst {
                 match on_fault {
                     OnFault::Raise => Ok(()),
                     OnFault::Flag(flag) => write!(f, ", fault {flag}"),
+                    OnFault::Zero => f.write_str(", or zero"),
                 }
             }
             Inst::Site { dest } => write!(f, "{dest} = site"),
@@ -240,6 +241,7 @@ impl Display for Inst {
                 write!(f, "iterate {iter}, {hist} {element}{}", Order { sort, limit })
             }
             Inst::Caught { dest } => write!(f, "{dest} = caught"),
+            Inst::Enter => f.write_str("enter"),
             Inst::Tick { count } => write!(f, "tick {count}"),
         }
     }

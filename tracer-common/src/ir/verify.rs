@@ -17,7 +17,9 @@
 //! - catch blocks exist, and no chain of catch blocks is a circle;
 //! - kernel functions call no circle of functions, and only functions that want no other context;
 //! - an iterator is started on every path to its use, always on the same array or histogram; `caught` stands only in
-//!   blocks that some block names as its catch block.
+//!   blocks that some block names as its catch block;
+//! - `enter` stands once, in a handler of the kernel domain; blocks before its block lead to it or end, nothing leads
+//!   back, and what is before it only looks: numbers, and reads that cannot raise.
 //!
 //! Instructions:
 //! - long and string registers where they belong: keys, values, arguments, results, fields, conversions of formats;
@@ -33,6 +35,7 @@
 
 mod entity;
 mod flow;
+mod guard;
 mod inst;
 pub mod manifest;
 

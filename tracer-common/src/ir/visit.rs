@@ -100,7 +100,7 @@ macro_rules! walks {
                         v.read_long(address);
                         v.write_long(dest);
                         match on_fault {
-                            OnFault::Raise => {}
+                            OnFault::Raise | OnFault::Zero => {}
                             OnFault::Flag(flag) => v.write_long(flag),
                         }
                     }
@@ -132,7 +132,7 @@ macro_rules! walks {
                         v.write_long(dest);
                     }
                     Inst::Delete { global: _, keys } => $keys(v, keys),
-                    Inst::Clear { global: _ } | Inst::Tick { count: _ } => {}
+                    Inst::Clear { global: _ } | Inst::Enter | Inst::Tick { count: _ } => {}
                     Inst::Aggregate { element, value } => {
                         $args(v, &$($mutable)? element.keys);
                         v.read_long(value);

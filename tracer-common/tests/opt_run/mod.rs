@@ -176,7 +176,7 @@ impl Machine<'_> {
                 let bad = address & 1 != 0;
                 match on_fault {
                     OnFault::Raise if bad => return Err(End::Raise(format!("fault at {address}"), place)),
-                    OnFault::Raise => {}
+                    OnFault::Raise | OnFault::Zero => {}
                     OnFault::Flag(flag) => frame.set(*flag, bad.into()),
                 }
                 frame.set(*dest, if bad { 0 } else { address ^ self.input });

@@ -123,13 +123,9 @@ pub(crate) fn module(text: &str) -> Result<Module, String> {
 /// The sites that programs are attached at.
 pub(crate) fn sites() -> Vec<Site> {
     let site = |n: u32| Site {
-        attach: AttachPoint::Session,
-        probe_point: format!("site number {n}"),
         alias: format!("alias{n}"),
         function: format!("function{n}"),
-        name: String::new(),
-        provider: String::new(),
-        variables: Vec::new(),
+        ..Site::new(AttachPoint::Session, format!("site number {n}"))
     };
     (0..2).map(site).collect()
 }

@@ -2,18 +2,31 @@
 
 use tracer_common::format::Part;
 use tracer_common::intrinsic::Intrinsic;
-use tracer_common::ir::{Arg, BinOp, Dest, Inst, LongOp, OnFault, Source, Space, StrOp, Ty as IrTy};
+use tracer_common::ir::{Arg, BinOp, Dest, Inst, LongOp, OnFault, Source, Space, StrOp, Ty as IrTy, Var};
 
 use crate::lower::body::Body;
 use crate::sema::families::argument_number;
 use crate::sema::program::{Access, Expr, ExprKind, PrettyPart, Target, TargetValue};
 
+/// What bad addresses do.
+enum Faults {
+    Raise,
+    /// They read as 0, and nobody is told.
+    Zero,
+    /// They read as 0; the registers say whether there were any.
+    Flag(Vec<Var>),
+}
+
 impl<'p> Body<'_, 'p> {
     /// The value of an access; a bad address raises, or with `--skip-badvars` reads as 0.
     pub(super) fn access(&mut self, access: &'p Access, target: &'p Target) -> LongOp {
-        let mut flags = self.lower.program.skip_badvars.then(Vec::new);
+        // Faults are counted with their flags.
+        let mut faults = match self.lower.program.skip_badvars {
+            true => Faults::Flag(Vec::new()),
+            false => Faults::Raise,
+        };
         let indices = self.indices(target);
-        self.tree(access, &indices, &mut flags)
+        self.tree(access, &indices, &mut faults)
     }
 
     /// The value of an access, and a flag that is not 0 when an address was bad; no flag when nothing can fault.
@@ -23,32 +36,29 @@ impl<'p> Body<'_, 'p> {
         target: &'p Target,
     ) -> (LongOp, Option<LongOp>) {
         let indices = self.indices(target);
-        let mut flags = Some(Vec::new());
-        let value = self.tree(access, &indices, &mut flags);
-        let flag = flags
-            .unwrap_or_default()
-            .into_iter()
-            .map(LongOp::Var)
-            .reduce(|all, flag| self.bin(BinOp::Or, all, flag));
+        let mut faults = Faults::Flag(Vec::new());
+        let value = self.tree(access, &indices, &mut faults);
+        let Faults::Flag(flags) = faults else { return (value, None) };
+        let flag = flags.into_iter().map(LongOp::Var).reduce(|all, flag| self.bin(BinOp::Or, all, flag));
         (value, flag)
     }
 
     /// The value of an address of a target variable; a bad one on the way to it raises.
     pub(super) fn address_of(&mut self, address: &'p Access, target: &'p Target) -> LongOp {
         let indices = self.indices(target);
-        self.tree(address, &indices, &mut None)
+        self.tree(address, &indices, &mut Faults::Raise)
+    }
+
+    /// The value of an access of a guard; a bad address reads as 0.
+    pub(super) fn quietly(&mut self, access: &'p Access, kept: &[LongOp]) -> LongOp {
+        self.tree(access, kept, &mut Faults::Zero)
     }
 
     fn indices(&mut self, target: &'p Target) -> Vec<LongOp> {
         target.indices.iter().map(|index| self.kept_long(index)).collect()
     }
 
-    fn tree(
-        &mut self,
-        access: &'p Access,
-        indices: &[LongOp],
-        flags: &mut Option<Vec<tracer_common::ir::Var>>,
-    ) -> LongOp {
+    fn tree(&mut self, access: &'p Access, indices: &[LongOp], faults: &mut Faults) -> LongOp {
         match access {
             Access::Constant(value) => LongOp::Imm(*value),
             Access::Register(number, width) => {
@@ -62,10 +72,11 @@ impl<'p> Body<'_, 'p> {
                 self.make(|dest| Inst::Context { dest, source: Source::Argument(*number), width: *width })
             }
             Access::Load { space, address, offset, width } => {
-                let address = self.tree(address, indices, flags);
-                let on_fault = match flags {
-                    None => OnFault::Raise,
-                    Some(flags) => {
+                let address = self.tree(address, indices, faults);
+                let on_fault = match faults {
+                    Faults::Raise => OnFault::Raise,
+                    Faults::Zero => OnFault::Zero,
+                    Faults::Flag(flags) => {
                         let flag = self.f.long();
                         flags.push(flag);
                         OnFault::Flag(flag)
@@ -81,17 +92,17 @@ impl<'p> Body<'_, 'p> {
                 })
             }
             Access::Binary(op, left, right) => {
-                let left = self.tree(left, indices, flags);
-                let right = self.tree(right, indices, flags);
+                let left = self.tree(left, indices, faults);
+                let right = self.tree(right, indices, faults);
                 self.bin(*op, left, right)
             }
             Access::Compare(op, left, right) => {
-                let left = self.tree(left, indices, flags);
-                let right = self.tree(right, indices, flags);
+                let left = self.tree(left, indices, faults);
+                let right = self.tree(right, indices, faults);
                 self.make(|dest| Inst::Cmp { op: *op, dest, left, right })
             }
             Access::Extend(value, width) => {
-                let value = self.tree(value, indices, flags);
+                let value = self.tree(value, indices, faults);
                 self.make(|dest| Inst::Extend { dest, value, width: *width })
             }
             Access::Dynamic(n) => indices[*n as usize],

@@ -18,6 +18,7 @@ mod body;
 mod capacity;
 mod entry;
 mod expr;
+mod guard;
 mod hit;
 pub mod kernel_limit;
 mod late;
@@ -215,7 +216,7 @@ impl<'p> Lower<'p> {
             false => self.entry_probe(number, probe, trampoline),
         };
         let kind = if trampoline { by_trampoline(kind) } else { kind };
-        let locks = Touches::of(self.program, &probe.body).locks(&self.usage);
+        let locks = Touches::of_probe(self.program, probe).locks(&self.usage);
         let mut body = Body::new(
             self,
             &format!("probe.{number}"),
@@ -224,6 +225,8 @@ impl<'p> Lower<'p> {
             Owner::Probe(number),
         );
         body.locks(locks);
+        body.at(probe.span);
+        body.guard(&probe.guard, probe.begun);
         body.find_unread(&probe.body);
         body.load_saved(probe, saved.as_ref());
         body.stmts(&probe.body);

@@ -14,8 +14,8 @@
 use std::collections::BTreeSet;
 
 use crate::sema::program::{
-    Element, Expr, ExprKind, Global, GlobalId, GlobalTy, Iterated, Place, Program, Stmt, StmtKind, Trigger,
-    Ty,
+    Element, Expr, ExprKind, Global, GlobalId, GlobalTy, Iterated, Place, Probe, Program, Stmt, StmtKind,
+    Trigger, Ty,
 };
 use crate::sema::walk;
 use tracer_common::ir::BinOp;
@@ -68,7 +68,7 @@ impl Usage {
         let mut beside = Vec::new();
         for probe in &program.probes {
             if !probe.trigger.is_user() {
-                let mut touches = Touches::of(program, &probe.body);
+                let mut touches = Touches::of_probe(program, probe);
                 for saved in &probe.saved {
                     touches.expr(saved);
                 }
@@ -127,6 +127,16 @@ impl Touches {
         let mut touches = Touches::default();
         touches.body(body);
         touches.close(program);
+        touches
+    }
+
+    /// What a kernel handler touches, its guard included.
+    pub(super) fn of_probe(program: &Program, probe: &Probe) -> Touches {
+        let mut touches = Touches::of(program, &probe.body);
+        if let Some(begun) = probe.begun {
+            touches.any.insert(begun.0);
+            touches.written.insert(begun.0);
+        }
         touches
     }
 

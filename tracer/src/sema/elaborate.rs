@@ -20,7 +20,7 @@ use crate::sema::library::Library;
 use crate::sema::load::{Loaded, load};
 use crate::sema::point::{self, Expanded, Expander};
 use crate::sema::pointee::Pointees;
-use crate::sema::program::{Access, Listed, Program, Ty};
+use crate::sema::program::{Guard, Listed, Program, Ty};
 use crate::sema::resolve::Resolver;
 use crate::sema::symbols::{LocalInfo, Symbols};
 use crate::source::{FileId, SourceMap, Span};
@@ -147,9 +147,7 @@ pub(super) struct Group<'a> {
     pub(super) entry: Option<tracer_common::manifest::ProgramKind>,
     pub(super) span: Span,
     /// See [`Candidate::guard`].
-    pub(super) guard: Vec<Access>,
-    /// See [`Candidate::fresh`].
-    pub(super) fresh: Option<Access>,
+    pub(super) guard: Guard,
     pub(super) conditions: Vec<&'a ast::Expr>,
     pub(super) blocks: Vec<(&'a ast::Block, FileId)>,
     pub(super) outcomes: Outcomes,
@@ -322,8 +320,7 @@ impl<'a> Elaborator<'_, 'a> {
         let mut site = Site { alias: base.name.clone(), ..candidate.site };
         site.probe_point.push_str(base.mark);
         self.sites.push(site);
-        let guard = candidate.guard.iter().chain(&candidate.fresh).cloned().collect();
-        let key = (candidate.trigger, guard, key);
+        let key = (candidate.trigger, candidate.guard.clone(), key);
         if let Some(group) = classes.get(&key) {
             let group = &mut self.groups[*group];
             group.sites.push(number);
@@ -336,7 +333,6 @@ impl<'a> Elaborator<'_, 'a> {
             entry: candidate.entry,
             span: probe.span,
             guard: candidate.guard,
-            fresh: candidate.fresh,
             conditions: base.conditions.clone(),
             blocks: blocks.to_vec(),
             outcomes: resolver.outcomes,
@@ -349,7 +345,7 @@ impl<'a> Elaborator<'_, 'a> {
     }
 }
 
-type Key = (crate::sema::program::Trigger, Vec<Access>, Vec<(ast::ExprId, OutcomeKey)>);
+type Key = (crate::sema::program::Trigger, Guard, Vec<(ast::ExprId, OutcomeKey)>);
 
 /// What must be equal for two sites to share code.
 #[derive(PartialEq, Eq, Hash)]

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use tracer_common::manifest::{ProgramKind, Site};
 
 use crate::diagnostics::Diagnostic;
-use crate::sema::program::{Access, TargetValue, Trigger};
+use crate::sema::program::{Guard, TargetValue, Trigger};
 use crate::source::Span;
 use crate::syntax::ast::{ProbePointComponent, TargetExpr};
 
@@ -25,14 +25,16 @@ pub struct Candidate {
     pub scope: Rc<dyn TargetScope>,
     /// For returns: the kind of program that can run at the entry.
     pub entry: Option<ProgramKind>,
-    /// What must be true at a hit, in this order, before anything of the handler runs.
-    pub guard: Vec<Access>,
-    /// Beyond the guard: this must be true, or the thread be one that passes here for the first time.
-    pub fresh: Option<Access>,
+    /// What is tested at a hit before anything of the handler runs.
+    pub guard: Guard,
 }
 
-/// In a guard, the address of the current task.
-pub const TASK: Access = Access::Dynamic(0);
+impl Candidate {
+    /// A place that lets every hit through.
+    pub fn new(trigger: Trigger, site: Site, scope: Rc<dyn TargetScope>) -> Candidate {
+        Candidate { trigger, site, scope, entry: None, guard: Guard::default() }
+    }
+}
 
 /// A resolved target expression.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -1,50 +1,62 @@
 //! Guards: what is tested at a hit before anything of the handler runs.
 //!
-//! **Not here:** what is tested (`families::task`).
+//! **Not here:** what is tested (`families::task`), how (`lower::guard`).
 
 use tracer_common::intrinsic::Intrinsic;
-use tracer_common::ir::CmpOp;
 use tracer_common::manifest::{AttachPoint, ProgramKind, Site};
 
-use crate::sema::elaborate::Elaborator;
 use crate::sema::program::{
-    Access, Element, Expr, ExprKind, Global, GlobalId, GlobalTy, Place, Probe, Program, Stmt, StmtKind,
-    Target, TargetValue, Trigger, Ty,
+    Access, Expr, ExprKind, Global, GlobalId, GlobalTy, Probe, Program, Stmt, StmtKind, Trigger, Ty,
 };
-use crate::source::Span;
+
+/// What is tested at a hit before anything of the handler runs: the program is hit by more than it is for.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Guard {
+    /// In this order.
+    pub steps: Vec<Check>,
+    /// Beyond the steps: this must be true, or the thread be one that passes here for the first time.
+    pub fresh: Option<Access>,
+}
+
+/// A step of a guard.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Check {
+    /// Keeps a value: [`Access::Dynamic`] names it, 1 for the first; 0 is the address of the current task.
+    Keep(Access),
+    /// Ends the hit unless it is true.
+    Test(Access),
+}
 
 /// As many threads as can have begun and not ended.
 const THREADS: u32 = 10_240;
 
-impl Elaborator<'_, '_> {
-    /// The statements of a group's guard.
-    pub(super) fn guard(&self, n: usize) -> Vec<Stmt> {
-        let group = &self.groups[n];
-        let span = group.span;
-        let mut stmts: Vec<Stmt> = group.guard.iter().map(|test| unless(target(test, span))).collect();
-        if let Some(fresh) = &group.fresh {
-            let before = self.groups[..n].iter().filter(|group| group.fresh.is_some()).count();
-            let seen = begun(GlobalId((self.symbols.globals.len() + before) as u32), span);
-            let crement = ExprKind::Crement { place: Place::Global(seen), by: 1, prefix: false };
-            let first = ExprKind::Compare {
-                op: CmpOp::Eq,
-                left: Box::new(long(crement, span)),
-                right: Box::new(long(ExprKind::Number(0), span)),
-            };
-            // A thread that is seen is always noted: the left side first.
-            let or = ExprKind::Or(Box::new(long(first, span)), Box::new(target(fresh, span)));
-            stmts.push(unless(long(or, span)));
-        }
-        stmts
+/// In a guard, the address of the current task.
+pub(super) const TASK: Access = Access::Dynamic(0);
+
+impl Guard {
+    /// Keeps a value for what follows, which names it by the result.
+    pub fn keep(&mut self, access: Access) -> Access {
+        let kept = self.steps.iter().filter(|step| matches!(step, Check::Keep(_))).count();
+        self.steps.push(Check::Keep(access));
+        // The task is the first.
+        Access::Dynamic(kept as u32 + 1)
+    }
+
+    /// Lets only those hits through for which this is true.
+    pub fn test(&mut self, access: Access) {
+        self.steps.push(Check::Test(access));
     }
 }
 
 /// The arrays of threads that have begun, behind all other globals, and probes that forget those that end.
-pub(super) fn add_begun(program: &mut Program, groups: Vec<Span>) {
-    for (n, span) in groups.into_iter().enumerate() {
+pub(super) fn add_begun(program: &mut Program) {
+    let mut forget = Vec::new();
+    for probe in program.probes.iter_mut().filter(|probe| probe.guard.fresh.is_some()) {
+        let span = probe.span;
         let global = GlobalId(program.globals.len() as u32);
+        probe.begun = Some(global);
         program.globals.push(Global {
-            name: format!("@begun.{n}").into(),
+            name: format!("@begun.{}", forget.len()).into(),
             span,
             keys: vec![Ty::Long],
             ty: GlobalTy::Value(Ty::Long),
@@ -54,49 +66,16 @@ pub(super) fn add_begun(program: &mut Program, groups: Vec<Span>) {
             read: true,
             written: true,
         });
-        program.sites.push(Site {
-            attach: AttachPoint::Tracepoint { name: "sched_process_exit".to_owned() },
-            probe_point: "kernel.trace(\"sched_process_exit\")".to_owned(),
-            alias: String::new(),
-            function: String::new(),
-            name: String::new(),
-            provider: String::new(),
-            variables: Vec::new(),
-        });
-        let Element { global, keys, .. } = begun(global, span);
-        let delete = StmtKind::Delete { global, keys: keys.into_iter().map(Some).collect() };
-        program.probes.push(Probe {
-            trigger: Trigger::Kernel(ProgramKind::RawTracepoint),
-            sites: vec![program.sites.len() as u32 - 1],
-            span,
-            locals: Vec::new(),
+        let thread = ExprKind::Intrinsic { intrinsic: Intrinsic::Tid, args: Vec::new() };
+        let thread = Expr { kind: thread, ty: Ty::Long, span };
+        let delete = StmtKind::Delete { global, keys: vec![Some(thread)] };
+        forget.push(Probe {
+            sites: vec![program.sites.len() as u32],
             body: vec![Stmt { kind: delete, span }],
-            saved: Vec::new(),
-            entry: None,
+            ..Probe::new(Trigger::Kernel(ProgramKind::RawTracepoint), span)
         });
+        let attach = AttachPoint::Tracepoint { name: "sched_process_exit".to_owned() };
+        program.sites.push(Site::new(attach, "kernel.trace(\"sched_process_exit\")"));
     }
-}
-
-/// The element of the current thread.
-fn begun(global: GlobalId, span: Span) -> Element {
-    let thread = ExprKind::Intrinsic { intrinsic: Intrinsic::Tid, args: Vec::new() };
-    Element { global, keys: vec![long(thread, span)], span }
-}
-
-fn long(kind: ExprKind, span: Span) -> Expr {
-    Expr { kind, ty: Ty::Long, span }
-}
-
-fn target(access: &Access, span: Span) -> Expr {
-    let task = long(ExprKind::Intrinsic { intrinsic: Intrinsic::TaskCurrent, args: Vec::new() }, span);
-    let value = TargetValue::Value(access.clone());
-    long(ExprKind::Target(Target { text: "the process".into(), value, indices: vec![task] }), span)
-}
-
-/// `if (!test) next`
-fn unless(test: Expr) -> Stmt {
-    let span = test.span;
-    let cond = long(ExprKind::Not(Box::new(test)), span);
-    let then = vec![Stmt { kind: StmtKind::Next, span }];
-    Stmt { kind: StmtKind::If { cond, then, otherwise: Vec::new() }, span }
+    program.probes.append(&mut forget);
 }

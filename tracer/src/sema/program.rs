@@ -17,6 +17,7 @@ use tracer_common::ir::{BinOp, CmpOp, SiteFact, Space, Width};
 use tracer_common::manifest::{ProgramKind, Site};
 use tracer_common::stat::{HistOp, StatFields, StatOp};
 
+pub use crate::sema::guard::{Check, Guard};
 use crate::source::Span;
 use crate::syntax::ast::{Name, Text};
 
@@ -177,12 +178,33 @@ pub struct Probe {
     pub span: Span,
     /// Local variables.
     pub locals: Vec<Local>,
+    /// What is tested before any of it.
+    pub guard: Guard,
+    /// The array of threads that passed a guard that asks for the first time.
+    pub begun: Option<GlobalId>,
     /// Prologues, handler, epilogues, `if (condition)` already a test at the front.
     pub body: Vec<Stmt>,
     /// Return probes: expressions to evaluate at the entry of the same sites; [`ExprKind::Saved`] reads them back.
     pub saved: Vec<Expr>,
     /// How the entry of these sites is probed, when `saved` is not empty.
     pub entry: Option<ProgramKind>,
+}
+
+impl Probe {
+    /// A probe that does nothing, nowhere.
+    pub fn new(trigger: Trigger, span: Span) -> Probe {
+        Probe {
+            trigger,
+            sites: Vec::new(),
+            span,
+            locals: Vec::new(),
+            guard: Guard::default(),
+            begun: None,
+            body: Vec::new(),
+            saved: Vec::new(),
+            entry: None,
+        }
+    }
 }
 
 /// A statement.

@@ -108,7 +108,6 @@ impl Elaborator<'_, '_> {
     }
 
     fn group(&mut self, n: usize, errors: &mut Vec<Diagnostic>) -> Probe {
-        let guard = self.guard(n);
         let group = &self.groups[n];
         let builder = Builder {
             locals: group.locals.clone(),
@@ -123,8 +122,7 @@ impl Elaborator<'_, '_> {
                 self.is_library,
             )
         };
-        let (mut built, lists, problems) = builder.build(&group.conditions, &group.blocks);
-        built.body.splice(0..0, guard);
+        let (built, lists, problems) = builder.build(&group.conditions, &group.blocks);
         errors.extend(problems);
         let group = &mut self.groups[n];
         group.locals.clone_from(&built.locals);
@@ -137,13 +135,13 @@ impl Elaborator<'_, '_> {
             self.sites[*site as usize].variables = variables;
         }
         Probe {
-            trigger: group.trigger,
             sites: group.sites.clone(),
-            span: group.span,
             locals: build::finish_locals(&built.locals),
+            guard: group.guard.clone(),
             body: if self.suppress_errors { suppressed(built.body, group.span) } else { built.body },
             entry: if built.saved.is_empty() { None } else { group.entry },
             saved: built.saved,
+            ..Probe::new(group.trigger, group.span)
         }
     }
 
@@ -201,8 +199,6 @@ impl Elaborator<'_, '_> {
     }
 
     fn program(self, sink: &mut Sink, probes: Vec<Probe>, functions: Vec<Built>) -> Program {
-        let begun =
-            self.groups.iter().filter(|group| group.fresh.is_some()).map(|group| group.span).collect();
         let globals = self
             .symbols
             .globals
@@ -265,7 +261,7 @@ impl Elaborator<'_, '_> {
             listing: self.listing.unwrap_or_default(),
             skip_badvars: self.skip_badvars,
         };
-        guard::add_begun(&mut program, begun);
+        guard::add_begun(&mut program);
         if program.listing.is_empty() && !sink.has_errors() {
             elide(&mut program, self.is_library, sink);
         }

@@ -71,26 +71,15 @@ fn hits(point: &[ProbePointComponent], span: Span) -> Result<Vec<Candidate>, Dia
 
 fn candidate(name: &'static str, parameters: &'static [&'static str], is_return: bool) -> Candidate {
     let suffix = if is_return { ".return" } else { "" };
-    Candidate {
-        trigger: Trigger::Kernel(if is_return { ProgramKind::Kretprobe } else { ProgramKind::Kprobe }),
-        site: Site {
-            attach: AttachPoint::Kernel {
-                symbol: name.to_owned(),
-                offset: 0,
-                btf: name.starts_with("quick").then_some(7),
-            },
-            probe_point: format!("hit(\"{name}\"){suffix}"),
-            alias: String::new(),
-            function: name.to_owned(),
-            name: String::new(),
-            provider: String::new(),
-            variables: Vec::new(),
-        },
-        scope: Rc::new(Scope { name, parameters, is_return }),
-        entry: is_return.then_some(ProgramKind::Kprobe),
-        guard: Vec::new(),
-        fresh: None,
-    }
+    let trigger = Trigger::Kernel(if is_return { ProgramKind::Kretprobe } else { ProgramKind::Kprobe });
+    let attach = AttachPoint::Kernel {
+        symbol: name.to_owned(),
+        offset: 0,
+        btf: name.starts_with("quick").then_some(7),
+    };
+    let site = Site { function: name.to_owned(), ..Site::new(attach, format!("hit(\"{name}\"){suffix}")) };
+    let scope = Rc::new(Scope { name, parameters, is_return });
+    Candidate { entry: is_return.then_some(ProgramKind::Kprobe), ..Candidate::new(trigger, site, scope) }
 }
 
 struct Scope {

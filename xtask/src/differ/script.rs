@@ -165,24 +165,9 @@ impl Family for Hits {
         if &*point[0].name != "hit" {
             return None;
         }
-        let site = Site {
-            attach: AttachPoint::Session,
-            probe_point: "hit".to_owned(),
-            alias: String::new(),
-            function: "hit".to_owned(),
-            name: String::new(),
-            provider: String::new(),
-            variables: Vec::new(),
-        };
+        let site = Site { function: "hit".to_owned(), ..Site::new(AttachPoint::Session, "hit") };
         let trigger = Trigger::Kernel(ProgramKind::RawTracepoint);
-        Some(Ok(vec![Candidate {
-            trigger,
-            site,
-            scope: Rc::new(Words),
-            entry: None,
-            guard: Vec::new(),
-            fresh: None,
-        }]))
+        Some(Ok(vec![Candidate::new(trigger, site, Rc::new(Words))]))
     }
 
     fn forms(&self) -> &'static [&'static str] {

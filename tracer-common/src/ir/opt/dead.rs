@@ -74,6 +74,7 @@ fn is_removable(inst: &Inst) -> bool {
         | Inst::Emit { .. }
         | Inst::Iterate { .. }
         | Inst::IterateHist { .. }
+        | Inst::Enter
         | Inst::Tick { .. } => false,
     };
     quiet && !inst.can_raise()

@@ -120,6 +120,7 @@ impl Parser<'_> {
                 Inst::Emit { record, values: self.more()? }
             }
             "iterate" => self.iterate()?,
+            "enter" => Inst::Enter,
             "tick" => Inst::Tick { count: self.reader.number()? },
             _ => return Err(self.reader.error_at(token, "no such instruction")),
         })
@@ -253,11 +254,14 @@ impl Parser<'_> {
         let offset = i32::try_from(offset)
             .map_err(|_| self.reader.error_at(token, format!("offset {offset} does not fit 32 bits")))?;
         let width = self.width()?;
-        let on_fault = if self.reader.eat(",")? {
+        let on_fault = if !self.reader.eat(",")? {
+            OnFault::Raise
+        } else if self.reader.eat("or")? {
+            self.reader.expect("zero")?;
+            OnFault::Zero
+        } else {
             self.reader.expect("fault")?;
             OnFault::Flag(Var(self.reader.entity('v')?))
-        } else {
-            OnFault::Raise
         };
         Ok(Inst::Load { dest, space, address, offset, width, on_fault })
     }

@@ -171,5 +171,6 @@ impl Verifier<'_> {
         }
         self.blocks(id, function);
         self.flow(id, function);
+        self.guard(id, function);
     }
 }

@@ -69,6 +69,7 @@ impl<'m> Verifier<'m> {
             | Inst::Site { .. }
             | Inst::SiteText { .. }
             | Inst::Caught { .. }
+            | Inst::Enter
             | Inst::Tick { .. } => {}
             Inst::Extend { width, .. } => self.width(*width),
             Inst::Call { intrinsic, dest, args } => self.call(function, *intrinsic, dest.as_ref(), args),
@@ -318,6 +319,11 @@ impl<'m> Verifier<'m> {
             Kind::Long => Ty::Long,
             Kind::Str => Ty::Str(0),
         };
+        if let (Intrinsic::UserWrite, Some(size)) = (intrinsic, args.get(2))
+            && !matches!(size, Arg::Long(LongOp::Imm(1 | 2 | 4 | 8)))
+        {
+            self.fail("user_write of a size that is not 1, 2, 4 or 8");
+        }
         self.kinds(intrinsic.args().iter().map(ty), args.iter().map(kind_of), "argument");
         self.result(intrinsic.result().as_ref().map(ty), dest);
     }
@@ -330,6 +336,7 @@ impl<'m> Verifier<'m> {
         if callee.context != ContextKind::None && callee.context != function.context {
             self.fail(format!("{id} wants the context {}", callee.context));
         }
+        self.check(!callee.has_guard(), "a function with a guard is a handler, and not called");
         self.kinds(callee.params.iter().map(kind_of_dest), args.iter().map(kind_of), "argument");
         self.result(callee.result, dest);
     }

@@ -24,14 +24,23 @@ const CLAIM: u32 = 8;
 const PER_CPU_LIMIT: u32 = 32 << 10;
 
 impl Selector<'_, '_> {
-    /// Everything before the handler's own code. The current block goes on with it.
-    pub(super) fn open(&mut self) -> Result {
+    /// What every program does first: leaves where the session has ended, or is about another process. The current
+    /// block goes on with the guard, or else with [`Self::enter`].
+    pub(super) fn open(&mut self) {
         let needs_ctx = self.needs_ctx();
         if needs_ctx {
             self.mov(self.ctx, Reg::R1.into());
         }
-        let plain_exit = self.block(false);
-        self.count_hit(plain_exit);
+        self.plain_exit = self.block(false);
+        self.leave = self.plain_exit;
+        self.aside(self.plain_exit, |s| s.push(VInsn::Exit));
+        self.look_at_session();
+    }
+
+    /// The hit is one for the handler: counts it, and takes what the handler needs.
+    pub(super) fn enter(&mut self) -> Result {
+        let plain_exit = self.plain_exit;
+        self.count_hit();
         let locks = self.locks();
         if self.storage.scratch > 0 {
             self.claim(plain_exit)?;
@@ -46,7 +55,7 @@ impl Selector<'_, '_> {
         }
         self.init_strings();
         self.release(plain_exit, &locks);
-        self.aside(plain_exit, |s| s.push(VInsn::Exit));
+        self.leave = self.exit;
         Ok(())
     }
 
@@ -76,8 +85,8 @@ impl Selector<'_, '_> {
         self.at(ours);
     }
 
-    /// Tests the session's state and counts the hit.
-    fn count_hit(&mut self, plain_exit: super::Label) {
+    fn look_at_session(&mut self) {
+        let plain_exit = self.plain_exit;
         let map = self.shared.ledger();
         let offset = ledger::offset(self.program, Cell::Hits);
         let row = self.known(Constant::MapValue(map, offset));
@@ -89,6 +98,12 @@ impl Selector<'_, '_> {
             let word = self.header(ledger::FILTER);
             self.filter(word, plain_exit);
         }
+    }
+
+    fn count_hit(&mut self) {
+        let Some(row) = self.row else {
+            panic!("this is a bug: a hit is counted before the program has begun")
+        };
         let one = self.known(Constant::Number(1));
         self.push(VInsn::Atomic { op: AtomicOp::Add, fetch: false, base: row, off: 0, src: one });
     }

@@ -136,8 +136,9 @@ impl Selector<'_, '_> {
                 self.raise_if(JumpOp::Ne, failed, 0, fault(space), at);
                 self.push(VInsn::Load { size, dst, base: buffer.base, off: buffer.off });
             }
+            // The helper zeroes what it could not read.
+            OnFault::Zero => self.push(VInsn::Load { size, dst, base: buffer.base, off: buffer.off }),
             OnFault::Flag(flag) => {
-                // The helper zeroes what it could not read.
                 let flag = self.var(flag);
                 let good = self.block(false);
                 self.constant(flag, 0);

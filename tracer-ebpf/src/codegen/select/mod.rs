@@ -73,7 +73,9 @@ pub(super) fn select(shared: &mut Shared<'_>, program: u32) -> Result<VCode> {
         position: (0, 0),
         key_slots: Vec::new(),
         catch: None,
+        plain_exit: Label(0),
         exit: Label(0),
+        leave: Label(0),
         failure: None,
         caught: None,
         digits: Vec::new(),
@@ -162,8 +164,12 @@ struct Selector<'s, 'm> {
     /// Bytes of the temporary area that the current instruction uses.
     temporary: u32,
     catch: Option<Block>,
+    /// Ends a program that took nothing.
+    plain_exit: Label,
     /// Gives back what was taken, and ends.
     exit: Label,
+    /// Where the end of a handler leads: the plain exit while the hit is only looked at.
+    leave: Label,
     failure: Option<Failure>,
     /// The address of the last caught fault.
     caught: Option<VReg>,
@@ -182,7 +188,10 @@ impl Selector<'_, '_> {
         }
         self.mark_loops();
         self.place_keys();
-        self.open()?;
+        self.open();
+        if !self.function.has_guard() {
+            self.enter()?;
+        }
         self.jump(self.labels[0]);
         for (n, block) in self.function.blocks.iter().enumerate() {
             self.current = self.labels[n];
@@ -303,6 +312,7 @@ impl Selector<'_, '_> {
             Inst::Clear { global } => self.clear(*global),
             Inst::Aggregate { element, value } => self.aggregate(element, *value),
             Inst::Emit { record, values } => self.emit_record(*record, values),
+            Inst::Enter => self.enter(),
             Inst::Tick { count } => {
                 self.tick(*count);
                 Ok(())
@@ -347,7 +357,7 @@ impl Selector<'_, '_> {
                 self.jump(otherwise);
             }
             // A handler returns nothing; inlined functions have no returns left.
-            Term::Return(_) | Term::Next => self.jump(self.exit),
+            Term::Return(_) | Term::Next => self.jump(self.leave),
             Term::Raise(message) => return self.raise_message(*message),
             Term::IterNext { .. } => {
                 panic!("this is a bug: foreach belongs to the user domain (pass 3; dump with -p3)")

@@ -112,7 +112,7 @@ impl Selector<'_, '_> {
             // A report says it all; an error that is caught is only counted.
             match kind {
                 ErrorKind::KernelFault | ErrorKind::UserFault | ErrorKind::UserWriteFault => {
-                    self.count(Cell::Faults)
+                    self.count(Cell::Faults);
                 }
                 ErrorKind::Overflow => self.count(Cell::Refused),
                 _ => {}

@@ -194,6 +194,8 @@ impl Evaluator<'_> {
                 let text = Value::Str(frame.caught.clone());
                 self.store(frame, Dest::Str(*dest), text);
             }
+            // What it ends, the evaluator does not count either.
+            Inst::Enter => {}
             Inst::Tick { count } => match self.actions.checked_sub(u64::from(*count)) {
                 Some(left) => self.actions = left,
                 None => {
@@ -210,7 +212,7 @@ impl Evaluator<'_> {
                 let read = self.host.read(*space, address, &mut bytes[..usize::from(width.bytes)]);
                 if let OnFault::Flag(flag) = on_fault {
                     frame.longs[flag.index()] = i64::from(!read);
-                } else if !read {
+                } else if !read && *on_fault == OnFault::Raise {
                     return Err(self.fault(*space, address, place));
                 }
                 frame.longs[dest.index()] = if read { width.apply(i64::from_le_bytes(bytes)) } else { 0 };

@@ -72,13 +72,12 @@ fn run_with(text: &str, args: &[Value]) -> Outcome {
         panic!("{}", verify::explain(&module, &violations));
     }
     let site = Site {
-        attach: AttachPoint::Session,
-        probe_point: "timer.s(1)".into(),
         alias: "mine".into(),
         function: "main".into(),
         name: "marker".into(),
         provider: "provider".into(),
         variables: vec![vec!["a".into(), "b".into(), "c".into()]],
+        ..Site::new(AttachPoint::Session, "timer.s(1)")
     };
     let mut globals = MemoryGlobals::new(&module);
     let mut host = TestHost::default();

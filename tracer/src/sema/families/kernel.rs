@@ -187,25 +187,17 @@ impl Kernel<'_> {
             let Some(prototype) = btf.function(&name) else { continue };
             let kind = if is_return { ProgramKind::Kretprobe } else { ProgramKind::Kprobe };
             let btf_id = trampoline(&btf, &prototype);
+            let attach = AttachPoint::Kernel { symbol: name.clone(), offset: 0, btf: btf_id };
+            let probe_point = format!("{}.function(\"{name}\"){suffix}", point[0].name);
+            let site = Site { function: name.clone(), ..Site::new(attach, probe_point) };
+            let scope = Rc::new(Scope {
+                btf: btf.clone(),
+                place: Place::Function { prototype, is_return },
+                name: format!("kernel function {name}"),
+            });
             found.push(Candidate {
-                trigger: Trigger::Kernel(kind),
-                site: Site {
-                    attach: AttachPoint::Kernel { symbol: name.clone(), offset: 0, btf: btf_id },
-                    probe_point: format!("{}.function(\"{name}\"){suffix}", point[0].name),
-                    alias: String::new(),
-                    function: name.clone(),
-                    name: String::new(),
-                    provider: String::new(),
-                    variables: Vec::new(),
-                },
-                scope: Rc::new(Scope {
-                    btf: btf.clone(),
-                    place: Place::Function { prototype, is_return },
-                    name: format!("kernel function {name}"),
-                }),
                 entry: is_return.then_some(ProgramKind::Kprobe),
-                guard: Vec::new(),
-                fresh: None,
+                ..Candidate::new(Trigger::Kernel(kind), site, scope)
             });
         }
         if found.is_empty() {
@@ -302,26 +294,16 @@ impl Kernel<'_> {
         let mut found = Vec::new();
         for name in names {
             let Some(args) = btf.tracepoint(&name) else { continue };
-            found.push(Candidate {
-                trigger: Trigger::Kernel(ProgramKind::RawTracepoint),
-                site: Site {
-                    attach: AttachPoint::Tracepoint { name: name.clone() },
-                    probe_point: format!("kernel.trace(\"{name}\")"),
-                    alias: String::new(),
-                    function: String::new(),
-                    name: name.clone(),
-                    provider: system.clone(),
-                    variables: Vec::new(),
-                },
-                scope: Rc::new(Scope {
-                    btf: btf.clone(),
-                    place: Place::Tracepoint { args },
-                    name: format!("tracepoint {name}"),
-                }),
-                entry: None,
-                guard: Vec::new(),
-                fresh: None,
+            let attach = AttachPoint::Tracepoint { name: name.clone() };
+            let probe_point = format!("kernel.trace(\"{name}\")");
+            let site =
+                Site { name: name.clone(), provider: system.clone(), ..Site::new(attach, probe_point) };
+            let scope = Rc::new(Scope {
+                btf: btf.clone(),
+                place: Place::Tracepoint { args },
+                name: format!("tracepoint {name}"),
             });
+            found.push(Candidate::new(Trigger::Kernel(ProgramKind::RawTracepoint), site, scope));
         }
         if found.is_empty() {
             let mut diagnostic = Diagnostic::error(

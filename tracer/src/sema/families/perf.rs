@@ -15,7 +15,7 @@ use super::task::Task;
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::family::{Candidate, Family};
 use crate::sema::point;
-use crate::sema::program::{Access, Trigger};
+use crate::sema::program::{Guard, Trigger};
 use crate::source::Span;
 use crate::syntax::ast::{LiteralValue, ProbePointComponent};
 use crate::world::World;
@@ -92,7 +92,7 @@ fn profile(point: &[ProbePointComponent]) -> Result<Vec<Candidate>, Diagnostic> 
         }
     };
     let (kind, config) = CLOCK;
-    Ok(vec![candidate(point, kind, config, Sampling::Period(period), Vec::new())])
+    Ok(vec![candidate(point, kind, config, Sampling::Period(period), Guard::default())])
 }
 
 impl Perf<'_> {
@@ -108,12 +108,12 @@ impl Perf<'_> {
         };
         let config = number(config)?;
         let mut sampling = Sampling::Period(PERIOD);
-        let mut guard = Vec::new();
+        let mut guard = Guard::default();
         for component in &point[3..] {
             match &*component.name {
                 "sample" => sampling = Sampling::Period(positive(component)?),
                 "hz" => sampling = Sampling::Frequency(positive(component)?),
-                "process" if guard.is_empty() => guard = self.process(component)?,
+                "process" if guard.steps.is_empty() => guard = self.process(component)?,
                 "counter" => {
                     let message = ".counter is not supported yet: a handler cannot read a counter";
                     return Err(Diagnostic::error(Code::Unsupported, component.span, message));
@@ -128,7 +128,7 @@ impl Perf<'_> {
     }
 
     /// Whether the current task runs the program that is meant.
-    fn process(&self, component: &ProbePointComponent) -> Result<Vec<Access>, Diagnostic> {
+    fn process(&self, component: &ProbePointComponent) -> Result<Guard, Diagnostic> {
         let span = component.span;
         let name = match component.arg.as_ref().map(|literal| &literal.value) {
             Some(LiteralValue::Str(text)) => text.as_str().map(str::to_owned),
@@ -144,7 +144,9 @@ impl Perf<'_> {
             return Err(Diagnostic::error(Code::NoFile, span, format!("no such program: {name}")));
         };
         let btf = self.types.get(span)?;
-        Task { btf: &btf, span }.runs(self.world, &path)
+        let mut guard = Guard::default();
+        Task { btf: &btf, span }.runs(&mut guard, self.world, &path)?;
+        Ok(guard)
     }
 }
 
@@ -153,22 +155,9 @@ fn candidate(
     kind: u32,
     config: u64,
     sampling: Sampling,
-    guard: Vec<Access>,
+    guard: Guard,
 ) -> Candidate {
-    Candidate {
-        trigger: Trigger::Kernel(ProgramKind::PerfEvent),
-        site: Site {
-            attach: AttachPoint::Perf { kind, config, sampling },
-            probe_point: point::text(point),
-            alias: String::new(),
-            function: String::new(),
-            name: String::new(),
-            provider: String::new(),
-            variables: Vec::new(),
-        },
-        scope: Rc::new(NoTargets),
-        entry: None,
-        guard,
-        fresh: None,
-    }
+    let site = Site::new(AttachPoint::Perf { kind, config, sampling }, point::text(point));
+    let trigger = Trigger::Kernel(ProgramKind::PerfEvent);
+    Candidate { guard, ..Candidate::new(trigger, site, Rc::new(NoTargets)) }
 }

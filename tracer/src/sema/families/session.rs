@@ -68,22 +68,8 @@ impl Family for Session {
             _ => return None,
         };
         Some(trigger.map(|trigger| {
-            vec![Candidate {
-                trigger,
-                site: Site {
-                    attach: AttachPoint::Session,
-                    probe_point: point::text(point),
-                    alias: String::new(),
-                    function: String::new(),
-                    name: String::new(),
-                    provider: String::new(),
-                    variables: Vec::new(),
-                },
-                scope: Rc::new(NoTargets),
-                entry: None,
-                guard: Vec::new(),
-                fresh: None,
-            }]
+            let site = Site::new(AttachPoint::Session, point::text(point));
+            vec![Candidate::new(trigger, site, Rc::new(NoTargets))]
         }))
     }
 

@@ -9,8 +9,8 @@ use tracer_common::ir::{CmpOp, Space, Width};
 use crate::debuginfo::btf::Btf;
 use crate::debuginfo::model::{Shape, Types};
 use crate::diagnostics::{Code, Diagnostic};
-use crate::sema::family::TASK;
-use crate::sema::program::Access;
+use crate::sema::guard::TASK;
+use crate::sema::program::{Access, Guard};
 use crate::sema::target_var::WORD;
 use crate::source::Span;
 use crate::world::World;
@@ -21,10 +21,6 @@ const MINOR_BITS: u32 = 20;
 /// Whether a value is a constant.
 pub(super) fn equals(value: Access, constant: i64) -> Access {
     Access::Compare(CmpOp::Eq, Box::new(value), Box::new(Access::Constant(constant)))
-}
-
-fn not(value: Access) -> Access {
-    equals(value, 0)
 }
 
 /// The kernel's structures, as the current task leads to them.
@@ -57,34 +53,31 @@ impl Task<'_> {
         Ok(address)
     }
 
-    /// Whether the task is its process's first thread.
-    pub(super) fn is_first_thread(&self, wanted: bool) -> Result<Access, Diagnostic> {
+    /// Lets only the first threads of processes through, or only the others.
+    pub(super) fn is_first_thread(&self, guard: &mut Guard, wanted: bool) -> Result<(), Diagnostic> {
         let thread = self.read(TASK, "task_struct", &["pid"])?;
         let process = self.read(TASK, "task_struct", &["tgid"])?;
         let op = if wanted { CmpOp::Eq } else { CmpOp::Ne };
-        Ok(Access::Compare(op, Box::new(thread), Box::new(process)))
+        guard.test(Access::Compare(op, Box::new(thread), Box::new(process)));
+        Ok(())
     }
 
-    /// Whether the current task runs a program: its memory was made from that file.
-    pub(super) fn runs(&self, world: &dyn World, path: &Path) -> Result<Vec<Access>, Diagnostic> {
+    /// Lets only tasks through that run a program: their memory was made from that file.
+    pub(super) fn runs(&self, guard: &mut Guard, world: &dyn World, path: &Path) -> Result<(), Diagnostic> {
         let unknown = |why: &str| {
             let message = format!("{} cannot be told from other files: {why}", path.display());
             Diagnostic::error(Code::NoFile, self.span, message)
         };
         let inode = world.inode(path).map_err(|error| unknown(&error.to_string()))?;
-        let memory = self.read(TASK, "task_struct", &["mm"])?;
-        let file = self.read(memory.clone(), "mm_struct", &["exe_file"])?;
-        let node = self.read(file.clone(), "file", &["f_inode"])?;
-        let mut tests = vec![
-            // Kernel threads have no memory, and who is just leaving has no file.
-            not(equals(memory, 0)),
-            not(equals(file, 0)),
-            equals(self.read(node.clone(), "inode", &["i_ino"])?, inode as i64),
-        ];
+        let memory = guard.keep(self.read(TASK, "task_struct", &["mm"])?);
+        // Kernel threads have none.
+        guard.test(memory.clone());
+        let node = guard.keep(self.read(memory, "mm_struct", &["exe_file", "f_inode"])?);
+        guard.test(equals(self.read(node.clone(), "inode", &["i_ino"])?, inode as i64));
         if let Some(device) = device(world, path) {
-            tests.push(equals(self.read(node, "inode", &["i_sb", "s_dev"])?, device));
+            guard.test(equals(self.read(node, "inode", &["i_sb", "s_dev"])?, device));
         }
-        Ok(tests)
+        Ok(())
     }
 }
 

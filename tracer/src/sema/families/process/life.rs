@@ -20,8 +20,9 @@ use crate::debuginfo::btf::Btf;
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::families::session::NoTargets;
 use crate::sema::families::task::{Task, equals};
-use crate::sema::family::{Candidate, Resolved, TASK, TargetScope};
-use crate::sema::program::{Access, TargetValue, Trigger};
+use crate::sema::family::{Candidate, Resolved, TargetScope};
+use crate::sema::guard::TASK;
+use crate::sema::program::{Access, Guard, TargetValue, Trigger};
 use crate::sema::target_var::{WORD, unknown};
 use crate::source::Span;
 use crate::syntax::ast::{ProbePointComponent, TargetExpr, TargetRoot};
@@ -48,8 +49,11 @@ impl Process<'_> {
         let span = what.span;
         let btf = self.types.get(span)?;
         let task = Task { btf: &btf, span };
-        let mut guard = Vec::new();
-        let mut fresh = None;
+        let mut guard = Guard::default();
+        match program.pid {
+            Some(pid) => guard.test(equals(task.read(TASK, "task_struct", &["tgid"])?, i64::from(pid))),
+            None => task.runs(&mut guard, self.world, &program.module.path)?,
+        }
         let mut scope: Rc<dyn TargetScope> = Rc::new(NoTargets);
         let (text, hook) = match (&*what.name, rest.first().map(|next| &*next.name)) {
             ("syscall", None) => {
@@ -62,23 +66,23 @@ impl Process<'_> {
                 ("syscall.return", Hook::Tracepoint("sys_exit"))
             }
             ("begin", None) => {
-                guard.push(task.is_first_thread(true)?);
-                fresh = Some(begins(&task)?);
+                task.is_first_thread(&mut guard, true)?;
+                only_what_begins(&mut guard, &task)?;
                 ("begin", Hook::Tracepoint("sys_exit"))
             }
             ("end", None) => {
-                guard.push(task.is_first_thread(true)?);
+                task.is_first_thread(&mut guard, true)?;
                 ("end", exit(&btf))
             }
             ("thread", Some("begin")) => {
                 ends(&rest[1..], ".begin")?;
-                guard.push(task.is_first_thread(false)?);
-                fresh = Some(begins(&task)?);
+                task.is_first_thread(&mut guard, false)?;
+                only_what_begins(&mut guard, &task)?;
                 ("thread.begin", Hook::Tracepoint("sys_exit"))
             }
             ("thread", Some("end")) => {
                 ends(&rest[1..], ".end")?;
-                guard.push(task.is_first_thread(false)?);
+                task.is_first_thread(&mut guard, false)?;
                 ("thread.end", exit(&btf))
             }
             ("thread", None) => {
@@ -88,27 +92,9 @@ impl Process<'_> {
             (_, Some(_)) => return Err(misplaced(&rest[0], &format!(".{}", what.name))),
             (_, None) => return Err(misplaced(what, "a process")),
         };
-        match program.pid {
-            Some(pid) => guard.insert(0, equals(task.read(TASK, "task_struct", &["tgid"])?, i64::from(pid))),
-            None => guard.extend(task.runs(self.world, &program.module.path)?),
-        }
         let (attach, kind) = self.hook(&hook, &btf, span)?;
-        Ok(vec![Candidate {
-            trigger: Trigger::Kernel(kind),
-            site: Site {
-                attach,
-                probe_point: format!("{}.{text}", program.text),
-                alias: String::new(),
-                function: String::new(),
-                name: String::new(),
-                provider: String::new(),
-                variables: Vec::new(),
-            },
-            scope,
-            entry: None,
-            guard,
-            fresh,
-        }])
+        let site = Site::new(attach, format!("{}.{text}", program.text));
+        Ok(vec![Candidate { guard, ..Candidate::new(Trigger::Kernel(kind), site, scope) }])
     }
 
     fn hook(&self, hook: &Hook, btf: &Btf, span: Span) -> Result<(AttachPoint, ProgramKind), Diagnostic> {
@@ -146,16 +132,17 @@ fn exit(btf: &Btf) -> Hook {
     }
 }
 
-/// At `sys_exit`: whether a process or a thread begins with this return.
-fn begins(task: &Task<'_>) -> Result<Access, Diagnostic> {
-    let number = number(task)?;
+/// At `sys_exit`: lets through where a process or a thread begins with this return, or was not seen before.
+fn only_what_begins(guard: &mut Guard, task: &Task<'_>) -> Result<(), Diagnostic> {
+    let number = guard.keep(number(task)?);
     let one_of = BEGINNERS
         .map(|call| equals(number.clone(), call))
         .into_iter()
         .reduce(|all, one| Access::Binary(BinOp::Or, Box::new(all), Box::new(one)))
         .unwrap_or(Access::Constant(0));
     let succeeded = equals(Access::Argument(1, WORD), 0);
-    Ok(Access::Binary(BinOp::And, Box::new(succeeded), Box::new(one_of)))
+    guard.fresh = Some(Access::Binary(BinOp::And, Box::new(succeeded), Box::new(one_of)));
+    Ok(())
 }
 
 /// At `sys_enter` and `sys_exit`: the number of the system call.

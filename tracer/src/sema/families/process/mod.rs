@@ -214,27 +214,14 @@ fn candidate(
     function: &str,
     scope: Rc<dyn TargetScope>,
 ) -> Candidate {
-    Candidate {
-        trigger: Trigger::Kernel(ProgramKind::Uprobe),
-        site: Site {
-            attach: AttachPoint::User {
-                path: program.module.path.display().to_string(),
-                offset,
-                semaphore: None,
-                pid: program.pid,
-            },
-            probe_point,
-            alias: String::new(),
-            function: function.to_owned(),
-            name: String::new(),
-            provider: String::new(),
-            variables: Vec::new(),
-        },
-        scope,
-        entry: None,
-        guard: Vec::new(),
-        fresh: None,
-    }
+    let attach = AttachPoint::User {
+        path: program.module.path.display().to_string(),
+        offset,
+        semaphore: None,
+        pid: program.pid,
+    };
+    let site = Site { function: function.to_owned(), ..Site::new(attach, probe_point) };
+    Candidate::new(Trigger::Kernel(ProgramKind::Uprobe), site, scope)
 }
 
 /// The same place at the function's return.
