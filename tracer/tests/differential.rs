@@ -16,6 +16,7 @@ use std::path::Path;
 
 use xtask::differ::script::Script;
 use xtask::differ::{Place, Verdict, compare, compare_seeds, shrunk};
+use xtask::runtime::is_root;
 
 /// Random scripts for the machine, and for the kernel.
 const SCRIPTS: u64 = 200;
@@ -101,10 +102,4 @@ fn scripts(text: &str) -> Vec<(&str, Script)> {
         found.push((name, script));
     }
     found
-}
-
-fn is_root() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    uid.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
 }

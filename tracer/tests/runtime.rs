@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use xtask::runtime::case::{self, Case};
 use xtask::runtime::outcome::{Outcome, Verdict};
-use xtask::runtime::{fixture, script};
+use xtask::runtime::{fixture, is_root, script};
 
 /// Every folder of cases has its test here; `every_folder_has_a_test` sees to it.
 macro_rules! folders {
@@ -101,10 +101,4 @@ fn run(case: &Case, fixtures: &Path) -> Verdict {
 fn fixtures() -> &'static Path {
     static BUILT: OnceLock<std::path::PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| fixture::build().unwrap_or_else(|why| panic!("{why}")))
-}
-
-fn is_root() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    uid.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
 }

@@ -7,7 +7,7 @@
 
 use std::process::{Command, Stdio};
 
-use xtask::runtime::fixture;
+use xtask::runtime::{fixture, is_root};
 
 #[test]
 fn windows_add_up() {
@@ -46,10 +46,4 @@ fn windows_add_up() {
     let (out, errors) = (String::from_utf8_lossy(&tracer.stdout), String::from_utf8_lossy(&tracer.stderr));
     println!("{windows} windows\n{errors}");
     assert_eq!(out, format!("0 0 {windows} 3 1\n"), "{errors}");
-}
-
-fn is_root() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    uid.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
 }

@@ -12,36 +12,38 @@ use alloc::vec::Vec;
 
 /// Bytes that lead from one state to another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Range {
+pub(super) struct Range {
     /// The first byte; never 0.
-    pub from: u8,
+    pub(super) from: u8,
     /// The last.
-    pub to: u8,
+    pub(super) to: u8,
     /// The state after it.
-    pub next: u32,
+    pub(super) next: u32,
 }
 
 /// A state of the search.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct State {
+pub(super) struct State {
     /// The pattern has been found, whatever follows: no ranges.
-    pub found: bool,
+    pub(super) found: bool,
     /// The pattern has been found if the string ends here.
-    pub found_at_end: bool,
+    pub(super) found_at_end: bool,
     /// Where bytes lead; a byte in no range ends the search in vain.
-    pub ranges: Vec<Range>,
+    pub(super) ranges: Vec<Range>,
 }
 
 /// An automaton; state 0 is the first.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Dfa {
+pub(super) struct Dfa {
     /// The states.
-    pub states: Vec<State>,
+    pub(super) states: Vec<State>,
 }
 
+/// What the tests hold tables against.
+#[cfg(test)]
 impl Dfa {
     /// Whether the pattern occurs in a text, which ends at its first NUL.
-    pub fn finds(&self, text: &[u8]) -> bool {
+    pub(super) fn finds(&self, text: &[u8]) -> bool {
         let mut state = &self.states[0];
         for byte in text.iter().copied().take_while(|b| *b != 0) {
             if state.found {

@@ -20,7 +20,7 @@ mod tests;
 use alloc::vec::Vec;
 
 pub use captures::{Span, captures, groups};
-pub use dfa::{Dfa, Range, State};
+use dfa::{Dfa, State};
 pub use table::{DEAD, FOUND, Table};
 
 /// Why a pattern has no automaton.
@@ -51,7 +51,7 @@ const MAX_STATES: usize = 400;
 
 impl Dfa {
     /// The automaton that finds a pattern anywhere in a string.
-    pub fn new(pattern: &[u8]) -> Result<Dfa, Mistake> {
+    fn new(pattern: &[u8]) -> Result<Dfa, Mistake> {
         dfa::determine(&nfa::build(&parse::parse(pattern)?.0, pattern.len())?, pattern.len())
     }
 }

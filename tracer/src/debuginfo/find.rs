@@ -33,26 +33,23 @@ const DEBUG: &str = "/usr/lib/debug";
 /// Places that are told of files that came with one; `.dwo` files may be thousands.
 const TOLD: usize = 24;
 
-/// Asks servers for the debug information of a file that was not found on this machine.
-pub fn download(world: &dyn World, elf: &ElfFile, found: &mut Found) {
-    let Some(id) = elf.build_id() else { return };
-    let mut roots = world.debug_folders();
-    roots.push(PathBuf::from(DEBUG));
+/// Asks servers for the debug information of a file that was not found on this machine. `None` when there are none.
+pub fn download(world: &dyn World, elf: &ElfFile) -> Option<Found> {
+    let id = elf.build_id()?;
+    let roots = roots(world);
     let search = Search { world, elf, roots: &roots, looked: RefCell::default() };
-    if let Some(debug) = search.downloaded(&id) {
-        found.info = search.load(&debug);
-        found.symbols.extend(debug.functions());
-        if found.info.is_none() {
-            search.tell(format!("{} (it has none)", debug.path.display()));
-        }
+    let mut found = Found::default();
+    let debug = search.downloaded(&id);
+    if let Some(debug) = &debug {
+        search.take(debug, &mut found);
     }
-    found.looked.extend(search.looked.into_inner());
+    found.looked = search.looked.into_inner();
+    (debug.is_some() || !found.looked.is_empty()).then_some(found)
 }
 
 /// Looks for the debug information of a file.
 pub fn find(world: &dyn World, elf: &ElfFile) -> Found {
-    let mut roots = world.debug_folders();
-    roots.push(PathBuf::from(DEBUG));
+    let roots = roots(world);
     let search = Search { world, elf, roots: &roots, looked: RefCell::default() };
     let mut found = Found::default();
     for place in places(elf, &roots) {
@@ -70,18 +67,22 @@ pub fn find(world: &dyn World, elf: &ElfFile) -> Found {
             search.tell(format!("{shown} ({why})"));
             continue;
         }
-        found.info = search.load(&debug);
-        found.symbols.extend(debug.functions());
-        if found.info.is_some() {
+        if search.take(&debug, &mut found) {
             break;
         }
-        search.tell(format!("{shown} (it has none)"));
     }
     if let Some(inside) = elf.embedded() {
         found.symbols.extend(inside.functions());
     }
     found.looked = search.looked.into_inner();
     found
+}
+
+/// Folders below which debug packages put their files.
+fn roots(world: &dyn World) -> Vec<PathBuf> {
+    let mut roots = world.debug_folders();
+    roots.push(PathBuf::from(DEBUG));
+    roots
 }
 
 /// One search.
@@ -135,6 +136,16 @@ impl Search<'_> {
         let answer = self.world.download(id, &check);
         answer.asked.into_iter().for_each(|asked| self.tell(asked));
         self.open(&answer.path?)
+    }
+
+    /// Takes what a file has; whether that is debug information.
+    fn take(&self, debug: &ElfFile, found: &mut Found) -> bool {
+        found.info = self.load(debug);
+        found.symbols.extend(debug.functions());
+        if found.info.is_none() {
+            self.tell(format!("{} (it has none)", debug.path.display()));
+        }
+        found.info.is_some()
     }
 
     fn load(&self, debug: &ElfFile) -> Option<DebugInfo> {

@@ -4,9 +4,8 @@
 
 use tracer_common::intrinsic::{Domains, Effect, Intrinsic};
 
-use crate::lower::late::is_pure;
-
-use crate::sema::program::{Expr, ExprKind, FunctionId, Place, Probe, Program, StmtKind, Ty};
+use crate::lower::late::{is_pure, stays_within};
+use crate::sema::program::{Expr, ExprKind, FunctionId, Place, Probe, Program, Ty};
 use crate::sema::walk;
 
 /// Whether a probe names machine registers, itself or through what it calls: a trampoline has none.
@@ -44,14 +43,7 @@ fn judge(program: &Program, function: FunctionId, within: &mut Vec<FunctionId>) 
         return false;
     }
     within.push(function);
-    let (mut asks, mut quiet) = (false, true);
-    walk::stmts(&declared.body, &mut |stmt| {
-        let moves = matches!(
-            stmt.kind,
-            StmtKind::Foreach(_) | StmtKind::Clear(_) | StmtKind::Delete { .. } | StmtKind::Next
-        );
-        quiet = quiet && !moves;
-    });
+    let (mut asks, mut quiet) = (false, stays_within(&declared.body));
     walk::exprs(&declared.body, &mut |e| match &e.kind {
         ExprKind::Get(_)
         | ExprKind::Contains { .. }

@@ -222,6 +222,18 @@ pub(super) fn is_deferrable(program: &Program, function: FunctionId) -> bool {
     computes_only(program, function, true, &mut Vec::new())
 }
 
+/// Whether no statement touches an array or ends the handler.
+pub(super) fn stays_within(body: &[Stmt]) -> bool {
+    let mut within = true;
+    walk::stmts(body, &mut |stmt| {
+        within &= !matches!(
+            stmt.kind,
+            StmtKind::Foreach(_) | StmtKind::Clear(_) | StmtKind::Delete { .. } | StmtKind::Next
+        );
+    });
+    within
+}
+
 /// Whether a script function only computes.
 pub(super) fn is_pure(program: &Program, function: FunctionId) -> bool {
     computes_only(program, function, false, &mut Vec::new())
@@ -233,14 +245,7 @@ fn computes_only(program: &Program, function: FunctionId, output: bool, seen: &m
     }
     seen.push(function);
     let body = &program.functions[function.0 as usize].body;
-    let mut pure = true;
-    walk::stmts(body, &mut |stmt| {
-        pure = pure
-            && !matches!(
-                stmt.kind,
-                StmtKind::Foreach(_) | StmtKind::Clear(_) | StmtKind::Delete { .. } | StmtKind::Next
-            );
-    });
+    let mut pure = stays_within(body);
     walk::exprs(body, &mut |e| {
         pure = pure
             && match &e.kind {

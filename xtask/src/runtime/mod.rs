@@ -12,3 +12,10 @@ pub mod fixture;
 pub mod outcome;
 pub mod pattern;
 pub mod script;
+
+/// Whether this process may trace: probes need root.
+pub fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    uid.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
+}

@@ -6,7 +6,7 @@
 //! **Not here:** the table (`tracer_common::regex`).
 
 use super::super::vcode::{Base, Constant, VInsn};
-use super::{Arg, Selector};
+use super::Selector;
 use crate::isa::{AluOp, JumpOp, Size};
 use alloc::vec::Vec;
 use tracer_common::ir::{StrOp, Var};
@@ -33,11 +33,7 @@ impl Selector<'_, '_> {
         let cells: Vec<u8> = table.cells.iter().copied().chain(padding).flat_map(u16::to_le_bytes).collect();
         let (_, cells) = self.shared.constant(&cells);
 
-        let (at, end) = (self.reg(), self.reg());
-        match self.string_address(text) {
-            Arg::Reg(reg) => self.mov(at, reg),
-            Arg::Constant(value) => self.push(VInsn::Constant { dst: at, value }),
-        }
+        let (at, end) = (self.string_start(text), self.reg());
         self.constant(end, i64::from(self.string_capacity(text)));
         let columns = self.known(Constant::MapValue(map, columns));
         let cells = self.known(Constant::MapValue(map, cells));

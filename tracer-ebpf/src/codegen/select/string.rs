@@ -4,7 +4,7 @@
 //! own string reader copies between our buffers, and measures: on a string of ours it cannot fault.
 
 use super::super::storage::written;
-use super::super::vcode::{Base, Constant, VInsn, VReg, VSrc};
+use super::super::vcode::{Base, Constant, VInsn, VReg};
 use super::{Memory, Result, Selector, long_dest};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
 use alloc::vec::Vec;
@@ -414,26 +414,27 @@ impl Selector<'_, '_> {
         self.raise_if(JumpOp::Slt, length, 0, super::memory::fault(space), from);
     }
 
-    pub(super) fn byte_at(&mut self, dest: Var, text: StrOp, index: LongOp) {
-        let length = self.measure(text);
-        let address = self.string_address(text);
-        let dst = self.reg();
-        self.constant(dst, 0);
-        let done = self.block(false);
-        let index = self.source(index);
-        let position = self.reg();
-        match index {
-            VSrc::Reg(reg) => self.mov(position, reg),
-            VSrc::Imm(imm) => self.constant(position, imm),
-        }
-        // Against a constant first: from a comparison of two unknowns older verifiers learn nothing.
-        self.jump_if(JumpOp::Ge, position, self.string_capacity(text) as i32, done);
-        self.jump_if(JumpOp::Ge, position, length, done);
+    /// The address of a string, in a register that may be changed.
+    pub(super) fn string_start(&mut self, text: StrOp) -> VReg {
         let at = self.reg();
-        match address {
+        match self.string_address(text) {
             super::Arg::Reg(reg) => self.mov(at, reg),
             super::Arg::Constant(value) => self.push(VInsn::Constant { dst: at, value }),
         }
+        at
+    }
+
+    pub(super) fn byte_at(&mut self, dest: Var, text: StrOp, index: LongOp) {
+        let length = self.measure(text);
+        let dst = self.reg();
+        self.constant(dst, 0);
+        let done = self.block(false);
+        let position = self.reg();
+        self.set(position, index);
+        // Against a constant first: from a comparison of two unknowns older verifiers learn nothing.
+        self.jump_if(JumpOp::Ge, position, self.string_capacity(text) as i32, done);
+        self.jump_if(JumpOp::Ge, position, length, done);
+        let at = self.string_start(text);
         // An address for the reader: a plain number to the verifier, so its bounds do not matter.
         self.alu(AluOp::Add, position, at);
         let buffer = self.temporary(8);

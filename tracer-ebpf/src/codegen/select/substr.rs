@@ -2,8 +2,8 @@
 //!
 //! **Not here:** other copies (`string`).
 
-use super::super::vcode::{Base, VInsn, VReg, VSrc};
-use super::{Arg, Selector};
+use super::super::vcode::Base;
+use super::Selector;
 use crate::isa::{AluOp, Helper, JumpOp, Size};
 use tracer_common::ir::{LongOp, StrOp, StrVar};
 use tracer_common::layout::align8;
@@ -19,18 +19,17 @@ impl Selector<'_, '_> {
         if let (Base::Slot(_), false) = (home.base, text == StrOp::Var(dest)) {
             self.store_bytes(home, b"", align8(capacity));
         }
-        let position = self.copied(start);
+        let position = self.reg();
+        self.set(position, start);
         // Against a constant first: from a comparison of two unknowns older verifiers learn nothing.
         self.jump_if(JumpOp::Ge, position, self.string_capacity(text) as i32, none);
         self.jump_if(JumpOp::Ge, position, measured, none);
-        let size = self.copied(length);
+        let size = self.reg();
+        self.set(size, length);
         self.jump_if(JumpOp::Sle, size, 0, none);
-        let (fits, from) = (self.block(false), self.reg());
+        let fits = self.block(false);
         self.alu(AluOp::Add, size, 1);
-        match self.string_address(text) {
-            Arg::Reg(reg) => self.mov(from, reg),
-            Arg::Constant(value) => self.push(VInsn::Constant { dst: from, value }),
-        }
+        let from = self.string_start(text);
         self.alu(AluOp::Add, position, from);
         self.jump_if(JumpOp::Le, size, capacity as i32, fits);
         self.constant(size, capacity);
@@ -43,14 +42,5 @@ impl Selector<'_, '_> {
         self.store(Size::B, home, 0);
         self.jump(done);
         self.at(done);
-    }
-
-    fn copied(&mut self, op: LongOp) -> VReg {
-        let reg = self.reg();
-        match self.source(op) {
-            VSrc::Reg(from) => self.mov(reg, from),
-            VSrc::Imm(value) => self.constant(reg, value),
-        }
-        reg
     }
 }

@@ -23,9 +23,20 @@ const TEXT: &str = "the text that was searched";
 /// `/` and the pattern when it was found.
 const PATTERN: &str = "the pattern that was found";
 
+/// Whether the searches of a body must keep what they found.
+pub(super) fn keeps_searches<'a>(
+    conditions: &[&ast::Expr],
+    blocks: impl IntoIterator<Item = &'a ast::Block>,
+) -> bool {
+    let mut found = Searches::default();
+    conditions.iter().for_each(|condition| found.visit_expr(condition));
+    blocks.into_iter().for_each(|block| found.visit_block(block));
+    found.searches && found.asks
+}
+
 /// What a body has of searches.
 #[derive(Default)]
-pub(super) struct Searches {
+struct Searches {
     searches: bool,
     asks: bool,
 }
@@ -40,13 +51,6 @@ impl Visitor for Searches {
             _ => {}
         }
         walk_expr(self, expr);
-    }
-}
-
-impl Searches {
-    /// Whether searches must keep what they found.
-    pub(super) fn kept(&self) -> bool {
-        self.searches && self.asks
     }
 }
 

@@ -28,7 +28,6 @@ use crate::sema::program::{Expr, ExprKind, FunctionId, GlobalId, Local, LocalId,
 use crate::sema::symbols::{Cell, LocalInfo, Node, Symbols};
 use crate::source::{FileId, Span};
 use crate::syntax::ast::{self, ExprId, Name};
-use crate::syntax::visit::Visitor as _;
 
 /// What became of a target expression, or of an `@defined`.
 #[derive(Clone, PartialEq, Debug)]
@@ -166,10 +165,7 @@ impl<'b, 'a> Builder<'b, 'a> {
         conditions: &[&ast::Expr],
         blocks: &[(&ast::Block, FileId)],
     ) -> (Built, BTreeMap<ExprId, u32>, Vec<Diagnostic>) {
-        let mut searches = matched::Searches::default();
-        conditions.iter().for_each(|condition| searches.visit_expr(condition));
-        blocks.iter().for_each(|(block, _)| searches.visit_block(block));
-        self.keeps_searches = searches.kept();
+        self.keeps_searches = matched::keeps_searches(conditions, blocks.iter().map(|(block, _)| *block));
         let mut body = Vec::new();
         for condition in conditions {
             body.push(self.arming(condition));
@@ -187,9 +183,7 @@ impl<'b, 'a> Builder<'b, 'a> {
 
     /// Builds a function's body. Also returns what was learned of its result.
     pub(super) fn build_function(mut self, block: &ast::Block) -> (Built, Cell, Vec<Diagnostic>) {
-        let mut searches = matched::Searches::default();
-        searches.visit_block(block);
-        self.keeps_searches = searches.kept();
+        self.keeps_searches = matched::keeps_searches(&[], [block]);
         let mut body = self.keep_arguments(block);
         body.extend(self.stmts(&block.stmts));
         self.never_assigned();

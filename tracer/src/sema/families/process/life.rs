@@ -134,7 +134,7 @@ fn exit(btf: &Btf) -> Hook {
 
 /// At `sys_exit`: lets through where a process or a thread begins with this return, or was not seen before.
 fn only_what_begins(guard: &mut Guard, task: &Task<'_>) -> Result<(), Diagnostic> {
-    let number = guard.keep(number(task)?);
+    let number = guard.keep(call_number(task)?);
     let one_of = BEGINNERS
         .map(|call| equals(number.clone(), call))
         .into_iter()
@@ -146,7 +146,7 @@ fn only_what_begins(guard: &mut Guard, task: &Task<'_>) -> Result<(), Diagnostic
 }
 
 /// At `sys_enter` and `sys_exit`: the number of the system call.
-fn number(task: &Task<'_>) -> Result<Access, Diagnostic> {
+fn call_number(task: &Task<'_>) -> Result<Access, Diagnostic> {
     task.read(Access::Argument(0, WORD), "pt_regs", &["orig_ax"])
 }
 
@@ -155,7 +155,7 @@ struct SystemCall(Vec<(String, Access)>);
 
 impl SystemCall {
     fn new(task: &Task<'_>, is_return: bool) -> Result<SystemCall, Diagnostic> {
-        let mut variables = vec![("syscall".to_owned(), number(task)?)];
+        let mut variables = vec![("syscall".to_owned(), call_number(task)?)];
         if is_return {
             variables.push(("return".to_owned(), Access::Argument(1, WORD)));
         } else {

@@ -183,11 +183,11 @@ impl Process<'_> {
 
     /// The same file once more, with what servers know of it.
     fn downloaded(&self, module: &Module) -> Option<Module> {
+        let found = download(self.world, &module.elf)?;
         let elf = ElfFile::open(self.world, &module.path).ok()?;
-        let (symbols, looked) = (module.elsewhere.clone(), module.looked.clone());
-        let mut found = Found { info: None, symbols, looked };
-        download(self.world, &elf, &mut found);
-        Some(Module::new(elf, found, true))
+        let symbols = module.elsewhere.iter().cloned().chain(found.symbols).collect();
+        let looked = module.looked.iter().cloned().chain(found.looked).collect();
+        Some(Module::new(elf, Found { info: found.info, symbols, looked }, true))
     }
 
     /// The libraries of programs whose names fit.
