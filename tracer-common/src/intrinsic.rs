@@ -105,6 +105,11 @@ intrinsics! {
     KernelString = "kernel_string"(Long) -> Str, Kernel, Context, true;
     /// At most n bytes of the string at a kernel address; raises `KernelFault`.
     KernelStringN = "kernel_string_n"(Long, Long) -> Str, Kernel, Context, true;
+    /// The user stack's return addresses, from the innermost, in hexadecimal, each with a blank behind it; by frame
+    /// pointers (`bpf_get_stack`).
+    UserStack = "user_stack"() -> Str, Both, Context, false;
+    /// The n-th of these addresses, 0 for the innermost; 0 where there is none.
+    UserFrame = "user_frame"(Long) -> Long, Both, Context, false;
     /// Writes a number's low bytes (third argument, a constant: 1, 2, 4 or 8) at a user address; raises
     /// `UserWriteFault`.
     UserWrite = "user_write"(Long, Long, Long) -> None, Kernel, Output, true;
@@ -123,6 +128,16 @@ intrinsics! {
     Matched = "matched"(Str, Str, Long) -> Str, User, Pure, true;
     /// How many groups it has, the whole one included; raises when it was not found.
     Ngroups = "ngroups"(Str) -> Long, User, Pure, true;
+    /// Says which process's hit the handler is finished for: its addresses are named.
+    Hit = "hit"(Long) -> None, User, Output, false;
+    /// What is told of an address of the process that was hit, in a form (`symbol::Form`).
+    Symbol = "symbol"(Long, Long) -> Str, User, Pure, false;
+    /// The path of the file that an address is of; raises where it is of none.
+    ModulePath = "module_path"(Long) -> Str, User, Pure, true;
+    /// What is told of addresses, hexadecimal with blanks between them, each with a line end.
+    SymbolLines = "symbol_lines"(Str, Long) -> Str, User, Pure, false;
+    /// Prints that, however long.
+    PrintSymbols = "print_symbols"(Str, Long) -> None, User, Output, false;
     /// `strtol(s, base)`.
     Strtol = "strtol"(Str, Long) -> Long, User, Pure, false;
     /// Index of the first place where the second string occurs, or -1.
@@ -170,6 +185,12 @@ impl Intrinsic {
     pub fn is_steady(self) -> bool {
         use Intrinsic::{Cpu, Gid, Pid, Target, TaskCurrent, Tid, Uid};
         matches!(self, Pid | Tid | Uid | Gid | Cpu | Target | TaskCurrent)
+    }
+
+    /// Whether it names addresses of the process that was hit.
+    pub fn names_addresses(self) -> bool {
+        use Intrinsic::{ModulePath, PrintSymbols, Symbol, SymbolLines};
+        matches!(self, ModulePath | PrintSymbols | Symbol | SymbolLines)
     }
 
     /// The intrinsic of a name (without `__builtin_`).

@@ -18,4 +18,5 @@ pub mod manifest;
 pub mod record;
 pub mod regex;
 pub mod stat;
+pub mod symbol;
 pub mod text;

@@ -123,6 +123,8 @@ pub struct Site {
     pub name: String,
     /// `$$provider`.
     pub provider: String,
+    /// Whether it is the first instruction of a function: the return address is on top of the stack.
+    pub is_entry: bool,
     /// Names of the variables in each list of the handler (`ir::Inst::VarsText`).
     pub variables: Vec<Vec<String>>,
 }
@@ -137,6 +139,7 @@ impl Site {
             function: String::new(),
             name: String::new(),
             provider: String::new(),
+            is_entry: false,
             variables: Vec::new(),
         }
     }

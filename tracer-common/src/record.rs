@@ -21,6 +21,11 @@ use crate::limits::Limits;
 use alloc::format;
 use alloc::string::String;
 
+/// Addresses that a backtrace has at most: SystemTap's MAXBACKTRACE.
+pub const FRAMES: u32 = 20;
+/// Bits of a user-space address on x86-64, at most: what is larger in a backtrace is something else.
+pub const USER_BITS: u32 = 56;
+
 /// Name of the ring-buffer map.
 pub const MAP: &str = "records";
 /// Bytes of the header.

@@ -208,6 +208,7 @@ impl Subject for Loaded {
         let task = &mut self.machine.task;
         match *setting {
             Setting::Comm(comm) => task.comm = comm.to_vec(),
+            Setting::Stack(ref stack) => task.stack.clone_from(stack),
             Setting::Number("pid", value) => task.pid = value as u32,
             Setting::Number("tid", value) => task.tid = value as u32,
             Setting::Number("uid", value) => task.uid = value as u32,

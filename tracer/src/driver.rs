@@ -315,6 +315,7 @@ impl Driver<'_> {
             timeout: self.session.timeout,
             strict: self.session.strict,
             verbose: self.session.verbose,
+            debug_folders: self.session.debug_folders.clone(),
         };
         let start = Instant::now();
         match run::run(artifact, target, &options) {

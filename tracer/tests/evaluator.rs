@@ -62,6 +62,7 @@ struct Evaluated<'m> {
 struct World {
     numbers: BTreeMap<&'static str, i64>,
     comm: Vec<u8>,
+    stack: Vec<u64>,
     context: Vec<(Source, u64)>,
     site: u32,
     memory: Vec<(Space, u64, Vec<u8>)>,
@@ -80,6 +81,7 @@ impl World {
         World {
             numbers: numbers.into_iter().chain([("clock", 1_000_000)]).collect(),
             comm: b"task".to_vec(),
+            stack: Vec::new(),
             context: Vec::new(),
             site: 0,
             memory: Vec::new(),
@@ -107,6 +109,9 @@ impl Host for World {
     }
     fn execname(&mut self) -> Vec<u8> {
         self.comm.clone()
+    }
+    fn user_stack(&mut self) -> Vec<u64> {
+        self.stack.clone()
     }
     fn cpu(&mut self) -> i64 {
         self.numbers["cpu"]
@@ -197,6 +202,7 @@ impl Subject for Evaluated<'_> {
     fn set(&mut self, setting: &Setting<'_>) -> Result<(), String> {
         match *setting {
             Setting::Comm(comm) => self.world.comm = comm.to_vec(),
+            Setting::Stack(ref stack) => self.world.stack.clone_from(stack),
             Setting::Number(name, value) => {
                 let value = if name == "clock" { value - TICK } else { value };
                 let known = self.world.numbers.get_mut(name).ok_or(format!("no such setting: {name}"))?;

@@ -15,7 +15,6 @@ use super::{AttachPoint, Manifest, Program, ProgramKind, Sampling, Site};
 use crate::ir::FuncId;
 use crate::text::{Kind, Name, ParseError, Quoted, Reader, Result};
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Display, Formatter};
 
@@ -33,7 +32,7 @@ impl Display for Manifest {
 
 impl Display for Site {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Site { attach, probe_point, alias, function, name, provider, variables } = self;
+        let Site { attach, probe_point, alias, function, name, provider, is_entry, variables } = self;
         write!(f, "{attach}")?;
         for (word, value) in [("point", probe_point), ("alias", alias)] {
             if !value.is_empty() {
@@ -44,6 +43,9 @@ impl Display for Site {
             if !value.is_empty() {
                 write!(f, ", {word} {}", bare(value))?;
             }
+        }
+        if *is_entry {
+            f.write_str(", entry")?;
         }
         if !variables.is_empty() {
             f.write_str(", vars")?;
@@ -170,15 +172,7 @@ pub fn parse(text: &str) -> core::result::Result<Manifest, ParseError> {
 }
 
 fn site(reader: &mut Reader<'_>) -> Result<Site> {
-    let mut site = Site {
-        attach: attach(reader)?,
-        probe_point: String::new(),
-        alias: String::new(),
-        function: String::new(),
-        name: String::new(),
-        provider: String::new(),
-        variables: Vec::new(),
-    };
+    let mut site = Site::new(attach(reader)?, "");
     while reader.eat(",")? {
         let token = reader.peek();
         match reader.word("a property of the site")? {
@@ -187,6 +181,7 @@ fn site(reader: &mut Reader<'_>) -> Result<Site> {
             "function" => site.function = reader.name()?,
             "name" => site.name = reader.name()?,
             "provider" => site.provider = reader.name()?,
+            "entry" => site.is_entry = true,
             "vars" => {
                 while reader.eat("(")? {
                     let mut list = Vec::new();
@@ -260,7 +255,7 @@ fn program(reader: &mut Reader<'_>) -> Result<Program> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::ToString;
+    use alloc::string::{String, ToString};
     use alloc::vec;
 
     fn sample(sites: u32) -> Manifest {
@@ -292,6 +287,7 @@ mod tests {
                 function: format!("f{number}"),
                 name: if number.is_multiple_of(2) { "operator<".into() } else { String::new() },
                 provider: String::new(),
+                is_entry: number.is_multiple_of(2),
                 variables: match number % 3 {
                     0 => vec![],
                     1 => vec![vec![], vec!["a".into(), "this is odd".into(), String::new()]],

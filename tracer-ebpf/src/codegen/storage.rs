@@ -6,6 +6,7 @@
 //!
 //! **Not here:** claiming the slot (`select::entry`).
 
+use super::select::stack::AREA as STACK_AREA;
 use alloc::vec;
 use alloc::vec::Vec;
 use tracer_common::intrinsic::Intrinsic;
@@ -85,6 +86,9 @@ impl Storage {
                             area = area.max(align8(capacity(op)));
                         }
                     }
+                }
+                Inst::Call { intrinsic: Intrinsic::UserStack | Intrinsic::UserFrame, .. } => {
+                    area = area.max(STACK_AREA);
                 }
                 _ => {}
             }

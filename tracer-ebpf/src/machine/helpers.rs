@@ -150,8 +150,13 @@ pub(super) fn call(
         Helper::ForEachMapElem => m.for_each(thread, a, b, c)?,
         Helper::Loop => m.rounds(thread, a, b, c)?,
         Helper::GetStackid => 7,
+        Helper::GetStack => {
+            let bytes: Vec<u8> = task.stack.iter().flat_map(|address| address.to_le_bytes()).collect();
+            let told = bytes.len().min(size(c)?);
+            m.memory.write(b, &bytes[..told])?;
+            told as u64
+        }
         Helper::TracePrintk
-        | Helper::GetStack
         | Helper::RingbufQuery
         | Helper::Snprintf
         | Helper::Strncmp

@@ -60,6 +60,8 @@ pub struct Task {
     pub gid: u32,
     /// Name, at most 15 bytes.
     pub comm: Vec<u8>,
+    /// Return addresses of its user stack.
+    pub stack: Vec<u64>,
     /// Whether the kernel pads a name that it copies with zeros.
     pub padded: bool,
     /// Address of its `task_struct`.
@@ -153,6 +155,7 @@ impl Machine {
                 uid: 1000,
                 gid: 1001,
                 comm: b"task".to_vec(),
+                stack: Vec::new(),
                 padded: false,
                 address: 0,
             },

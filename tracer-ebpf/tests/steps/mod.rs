@@ -8,6 +8,7 @@
 //! ;: user 0x1000 "text\x00"         memory of the process (or: kernel)
 //! ;: ring 64                        room that is left in the ring buffer
 //! ;: run f0 rdi=5 comm=bash cpu=1   a hit: registers, pid, tid, uid, gid, comm, cpu, site, clock; a0 a1 … (words);
+//!                                   stack=1/2 the user stack's addresses;
 //!                                   result, where the function asks for one: then a program of kind fexit
 //! ;: g0 == 5                        a scalar; g1[5, "x"] == 1 an element; `missing` where there is none
 //! ;: g2.count == 3                  count, sum, min, max or bucket N of a statistic, merged; g3[1].sum an element's
@@ -72,6 +73,8 @@ pub(crate) struct Hit {
 /// A counter of the task or of the world that `run` sets, and that stays.
 pub(crate) enum Setting<'s> {
     Comm(&'s [u8]),
+    /// Return addresses of the user stack.
+    Stack(Vec<u64>),
     /// pid, tid, uid, gid, task (the address of its `task_struct`), cpu, clock.
     Number(&'s str, i64),
 }
@@ -206,6 +209,11 @@ impl Steps<'_> {
             let (name, value) = setting.split_once('=').ok_or("a setting is name=value")?;
             if name == "comm" {
                 self.subject.set(&Setting::Comm(value.as_bytes()))?;
+                continue;
+            }
+            if name == "stack" {
+                let addresses = value.split('/').map(|address| number(address).map(|n| n as u64));
+                self.subject.set(&Setting::Stack(addresses.collect::<Result<_, _>>()?))?;
                 continue;
             }
             let value = number(value)?;

@@ -53,7 +53,8 @@ impl<'p> Body<'_, 'p> {
         self.f.switch_to(new);
     }
 
-    fn of_task(&mut self, intrinsic: Intrinsic) -> LongOp {
+    /// A number of the current task.
+    pub(super) fn of_task(&mut self, intrinsic: Intrinsic) -> LongOp {
         self.make(|dest| Inst::Call { intrinsic, dest: Some(Dest::Long(dest)), args: Vec::new() })
     }
 

@@ -29,6 +29,19 @@ pub(super) fn asks_for_registers(program: &Program, probe: &Probe) -> bool {
     found
 }
 
+/// Whether anything names addresses of the process that was hit.
+pub(super) fn names_addresses(program: &Program) -> bool {
+    let mut found = false;
+    let bodies = program.probes.iter().map(|p| &p.body).chain(program.functions.iter().map(|f| &f.body));
+    for body in bodies {
+        walk::exprs(body, &mut |expr| {
+            found |=
+                matches!(&expr.kind, ExprKind::Intrinsic { intrinsic, .. } if intrinsic.names_addresses());
+        });
+    }
+    found
+}
+
 /// Whether a function's number says something of the hit, and does nothing else: `int_arg(1)`. Statements that move
 /// have such numbers from the hit.
 pub(super) fn is_of_the_hit(program: &Program, function: FunctionId) -> bool {

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use tracer_common::intrinsic::{Domains, Effect};
+use tracer_common::intrinsic::{Domains, Effect, Intrinsic};
 use tracer_common::ir::{Arg, BinOp, ContextKind, Dest, Domain, Inst, LongOp, StrOp, Ty as IrTy};
 
 use crate::diagnostics::{Code, Diagnostic};
@@ -72,6 +72,8 @@ pub(super) struct Captures<'p> {
     types: Vec<IrTy>,
     leaves: Vec<(usize, Shape<'p>)>,
     locals: Vec<(LocalId, usize)>,
+    /// The process that was hit, where its addresses are named.
+    process: Option<usize>,
 }
 
 #[derive(Clone)]
@@ -479,6 +481,10 @@ impl<'p> Body<'_, 'p> {
         for (leaf, value) in captured {
             captures.add(leaf, value);
         }
+        if self.lower.names_addresses {
+            let pid = self.of_task(Intrinsic::Pid);
+            captures.process = Some(captures.push(Arg::Long(pid), IrTy::Long));
+        }
         let continuation = self.continuation(moved, &captures);
         let record = self.lower.module.record(captures.types, continuation);
         self.emit(record, captures.values);
@@ -558,6 +564,10 @@ impl<'p> Body<'_, 'p> {
             let touches = Touches::of(body.lower.program, std::slice::from_ref(stmt));
             let locks = touches.locks(&body.lower.usage);
             body.locks(locks);
+        }
+        if let Some(n) = captures.process {
+            let args = vec![Arg::from(params[n])];
+            body.push(Inst::Call { intrinsic: Intrinsic::Hit, dest: None, args });
         }
         match moved {
             Moved::Expr(expr) => body.effect(expr),

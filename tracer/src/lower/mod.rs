@@ -97,6 +97,7 @@ pub fn lower(
         pending: Vec::new(),
         hidden: Vec::new(),
         continuations: 0,
+        names_addresses: hit::names_addresses(program),
         places: BTreeMap::new(),
         manifest: Manifest { programs: Vec::new(), sites: program.sites.clone() },
     };
@@ -131,6 +132,8 @@ pub(crate) struct Lower<'p> {
     /// Arrays that the script does not see: values saved at entry.
     hidden: Vec<ir::GlobalId>,
     continuations: u32,
+    /// Continuations say whose hit they are for.
+    names_addresses: bool,
     places: BTreeMap<Span, PlaceId>,
     manifest: Manifest,
 }

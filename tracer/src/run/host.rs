@@ -5,12 +5,17 @@ use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tracer_common::symbol::Form;
+
 use crate::run::eval::{Host, Kept};
 use crate::run::output::sink::Sink;
+use crate::run::symbols::Symbols;
 use crate::sys::clock;
+use crate::world::SystemWorld;
 
 /// Different warnings that are remembered, so that each is shown once.
 const WARNINGS: usize = 1024;
@@ -22,6 +27,9 @@ pub struct RealHost {
     target: i64,
     kept: Kept,
     commands: Vec<Child>,
+    symbols: Symbols,
+    /// The process whose hit a handler is finished for.
+    hit: i64,
     /// `exit()` was called.
     pub exiting: bool,
 }
@@ -35,8 +43,26 @@ impl RealHost {
             target: 0,
             kept: Kept::default(),
             commands: Vec::new(),
+            symbols: Symbols::new(Box::<SystemWorld>::default()),
+            hit: 0,
             exiting: false,
         }
+    }
+
+    /// Sets where debug information of traced programs is looked for, besides the usual places. No servers are asked
+    /// while the session runs: hits would wait for them.
+    pub fn look_below(&mut self, debug_folders: Vec<PathBuf>) {
+        self.symbols = Symbols::new(Box::new(SystemWorld { debug_folders, ..SystemWorld::default() }));
+    }
+
+    /// Watches what the process of `-c` or `-x`, or all processes, map: for scripts that name addresses.
+    pub fn watch_mappings(&mut self) {
+        self.symbols.watch(u32::try_from(self.target).ok().filter(|pid| *pid != 0));
+    }
+
+    /// The process that is spoken of: that of the hit, or else of `-c` or `-x`.
+    fn process(&self) -> i64 {
+        if self.hit == 0 { self.target } else { self.hit }
     }
 
     /// Sets what `target()` says.
@@ -119,6 +145,18 @@ impl Host for RealHost {
             Ok(child) => self.commands.push(child),
             Err(error) => self.warn(format!("system(): cannot run sh: {error}").as_bytes()),
         }
+    }
+
+    fn hit(&mut self, pid: i64) {
+        self.hit = pid;
+    }
+
+    fn symbol(&mut self, address: u64, form: Form) -> String {
+        self.symbols.text(self.process(), address, form)
+    }
+
+    fn module_path(&mut self, address: u64) -> Option<String> {
+        self.symbols.module_path(self.process(), address)
     }
 
     fn kept(&mut self) -> &mut Kept {

@@ -19,6 +19,7 @@ pub mod maps;
 pub mod output;
 pub mod records;
 pub mod session;
+pub mod symbols;
 pub mod trial;
 pub mod value;
 
@@ -27,6 +28,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracer_common::ir::{Inst, Module};
 use tracer_ebpf::target::Target;
 
 use crate::artifact::Artifact;
@@ -105,6 +107,14 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
+/// Whether anything in the user domain names addresses of traced programs.
+fn names_addresses(module: &Module) -> bool {
+    let insts = module.functions.iter().flat_map(|function| &function.blocks).flat_map(|block| &block.insts);
+    insts
+        .into_iter()
+        .any(|(inst, _)| matches!(inst, Inst::Call { intrinsic, .. } if intrinsic.names_addresses()))
+}
+
 /// How to run.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -120,6 +130,8 @@ pub struct Options {
     pub strict: bool,
     /// `-v`, counted.
     pub verbose: u8,
+    /// `--debuginfo-path`.
+    pub debug_folders: Vec<PathBuf>,
 }
 
 /// Runs an artifact; whether all went well.
@@ -129,6 +141,7 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
         None => Output::stdout(),
     };
     let mut host = RealHost::new(Box::new(sink));
+    host.look_below(options.debug_folders.clone());
     let events = EventLoop::new()?;
     let mut child = match &options.command {
         Some(command) => Some(
@@ -147,6 +160,9 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
     };
     if let Some(pid) = pid {
         host.set_target(pid);
+    }
+    if names_addresses(&artifact.module) {
+        host.watch_mappings();
     }
     let mut kernel = None;
     let mut memory;

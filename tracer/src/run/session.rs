@@ -146,6 +146,8 @@ impl<'a> Session<'a> {
             self.skipped_here += 1;
             return;
         }
+        // A continuation says whose hit it is for.
+        self.host.hit(0);
         let result =
             Evaluator::new(&artifact.module, &artifact.manifest.sites, self.globals, &mut self.host, site)
                 .run(function, args);

@@ -320,7 +320,7 @@ impl<'a> Elaborator<'_, 'a> {
         let mut site = Site { alias: base.name.clone(), ..candidate.site };
         site.probe_point.push_str(base.mark);
         self.sites.push(site);
-        let key = (candidate.trigger, candidate.guard.clone(), key);
+        let key = (candidate.trigger, candidate.site.is_entry, candidate.guard.clone(), key);
         if let Some(group) = classes.get(&key) {
             let group = &mut self.groups[*group];
             group.sites.push(number);
@@ -345,7 +345,7 @@ impl<'a> Elaborator<'_, 'a> {
     }
 }
 
-type Key = (crate::sema::program::Trigger, Guard, Vec<(ast::ExprId, OutcomeKey)>);
+type Key = (crate::sema::program::Trigger, bool, Guard, Vec<(ast::ExprId, OutcomeKey)>);
 
 /// What must be equal for two sites to share code.
 #[derive(PartialEq, Eq, Hash)]

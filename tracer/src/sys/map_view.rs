@@ -6,7 +6,7 @@
 //! **Not here:** what the words mean (`tracer_common::ledger`, `layout`), mapped files.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,16 +31,20 @@ unsafe impl Sync for MapView {}
 impl MapView {
     /// Maps a one-entry array.
     pub fn new(map: &BpfMap) -> io::Result<MapView> {
-        let size = map.value_size();
+        MapView::shared(map.as_fd(), map.value_size())
+    }
+
+    /// Maps the memory behind a file that it shares with the kernel.
+    pub(super) fn shared(file: BorrowedFd<'_>, size: usize) -> io::Result<MapView> {
         let mapped = size.next_multiple_of(page_size());
-        // SAFETY: a new shared mapping of a file; the kernel checks that the map is an array of at least this size.
+        // SAFETY: a new shared mapping of a file; the kernel checks that there is memory of at least this size.
         let address = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 mapped,
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
-                map.as_fd().as_raw_fd(),
+                file.as_raw_fd(),
                 0,
             )
         };

@@ -24,6 +24,7 @@ pub mod bpf_map;
 pub mod map_view;
 
 pub mod perf_event;
+pub mod perf_ring;
 
 pub mod link;
 

@@ -88,6 +88,20 @@ pub fn sample(kind: u32, config: u64, sampling: Sampling, cpu: u32) -> io::Resul
     call_fd(Syscall::PerfEventOpen { attr: &mut attr, pid: -1, cpu: cpu as i32 }).map(PerfEvent)
 }
 
+/// What tasks map and execute, on one CPU: of a task and the children that it will have, or of all. Read by
+/// [`super::perf_ring::PerfRing`]. Minimum kernel: 4.1.
+pub(super) fn mappings(task: Option<u32>, cpu: u32) -> io::Result<PerfEvent> {
+    let flags = perf::MMAP | perf::COMM | perf::TASK | perf::SAMPLE_ID_ALL | perf::MMAP2 | perf::COMM_EXEC;
+    let mut attr = Attr::new()
+        .u32(perf::TYPE, perf::TYPE_SOFTWARE)
+        .u32(perf::SIZE, perf::ATTR_SIZE)
+        .u64(perf::CONFIG, perf::SW_DUMMY)
+        .u64(perf::SAMPLE_TYPE, perf::SAMPLE_TIME)
+        .u64(perf::FLAGS, flags | if task.is_some() { perf::INHERIT } else { 0 });
+    let pid = task.map_or(-1, |task| task as i32);
+    call_fd(Syscall::PerfEventOpen { attr: &mut attr, pid, cpu: cpu as i32 }).map(PerfEvent)
+}
+
 impl PerfEvent {
     /// Attaches a program without a link and enables the event: kernels before 5.15.
     pub fn set_program(&self, program: BorrowedFd<'_>) -> io::Result<()> {

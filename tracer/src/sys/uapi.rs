@@ -70,6 +70,20 @@ pub(super) mod perf {
     pub(in crate::sys) const ATTR_SIZE: u32 = 112;
     /// Bit of `freq` in the flag word: the period is a frequency.
     pub(in crate::sys) const FREQ: u64 = 1 << 10;
+    /// Where `sample_type` is; of its bits, the time.
+    pub(in crate::sys) const SAMPLE_TYPE: usize = 24;
+    pub(in crate::sys) const SAMPLE_TIME: u64 = 1 << 2;
+    pub(in crate::sys) const TYPE_SOFTWARE: u32 = 1;
+    pub(in crate::sys) const SW_DUMMY: u64 = 9;
+    /// Bits of the flag word: children too; files mapped as code; new programs; beginnings and ends of tasks; the time in
+    /// each record; `mmap2` records; whether a new name comes from `execve`.
+    pub(in crate::sys) const INHERIT: u64 = 1 << 1;
+    pub(in crate::sys) const MMAP: u64 = 1 << 8;
+    pub(in crate::sys) const COMM: u64 = 1 << 9;
+    pub(in crate::sys) const TASK: u64 = 1 << 13;
+    pub(in crate::sys) const SAMPLE_ID_ALL: u64 = 1 << 18;
+    pub(in crate::sys) const MMAP2: u64 = 1 << 23;
+    pub(in crate::sys) const COMM_EXEC: u64 = 1 << 24;
     pub(in crate::sys) const PERF_FLAG_FD_CLOEXEC: u64 = 8;
     pub(in crate::sys) const PERF_EVENT_IOC_ENABLE: u64 = 0x2400;
     pub(in crate::sys) const PERF_EVENT_IOC_SET_BPF: u64 = 0x4004_2408;

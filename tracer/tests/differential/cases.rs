@@ -134,6 +134,8 @@ fn untold(module: &Module) -> BTreeSet<usize> {
                     | Intrinsic::TaskCurrent
                     | Intrinsic::MonotonicNs
                     | Intrinsic::RealtimeNs
+                    | Intrinsic::UserStack
+                    | Intrinsic::UserFrame
                     | Intrinsic::UserString
                     | Intrinsic::UserStringN
                     | Intrinsic::KernelString
@@ -191,7 +193,7 @@ impl Subject for Run<'_> {
             Setting::Comm(comm) => {
                 std::fs::write("/proc/thread-self/comm", comm).map_err(|error| error.to_string())
             }
-            Setting::Number(..) => Ok(()),
+            Setting::Number(..) | Setting::Stack(_) => Ok(()),
         }
     }
 

@@ -87,6 +87,12 @@ const FIXTURES: &[Fixture] = &[
     },
     Fixture { name: "places_o0", source: Source::File("places.c"), flags: &["-g", "-O0"], stripped: false },
     Fixture { name: "classes", source: Source::File("variables.cc"), flags: &["-g", "-O0"], stripped: false },
+    Fixture {
+        name: "chain",
+        source: Source::File("chain.c"),
+        flags: &["-g", "-O1", "-fno-omit-frame-pointer"],
+        stripped: false,
+    },
     Fixture { name: "places_o2", source: Source::File("places.c"), flags: &["-g", "-O2"], stripped: false },
 ];
 

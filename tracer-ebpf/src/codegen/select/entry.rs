@@ -348,7 +348,12 @@ impl Selector<'_, '_> {
     fn needs_ctx(&self) -> bool {
         let mut needs = self.uses_site() && !self.site_is_constant();
         for (inst, _) in self.function.blocks.iter().flat_map(|b| &b.insts) {
-            needs |= matches!(inst, Inst::Context { .. } | Inst::Call { intrinsic: Intrinsic::Register, .. });
+            needs |= match inst {
+                Inst::Call { intrinsic, .. } => {
+                    matches!(intrinsic, Intrinsic::Register | Intrinsic::UserStack | Intrinsic::UserFrame)
+                }
+                _ => matches!(inst, Inst::Context { .. }),
+            };
         }
         needs
     }

@@ -18,6 +18,7 @@ mod number;
 mod record;
 mod regex;
 mod scalar;
+pub(crate) mod stack;
 mod statistic;
 mod string;
 mod substr;

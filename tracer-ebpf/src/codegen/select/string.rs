@@ -308,6 +308,16 @@ impl Selector<'_, '_> {
             (Intrinsic::KernelStringN, [Arg::Long(address), Arg::Long(size)]) => {
                 self.read_string(Space::Kernel, dest, *address, Some(*size));
             }
+            (Intrinsic::UserStack, _) => {
+                if let Some(Dest::Str(dest)) = dest {
+                    self.user_stack(dest);
+                }
+            }
+            (Intrinsic::UserFrame, [Arg::Long(number)]) => {
+                if let Some(var) = long_dest(intrinsic, dest) {
+                    self.user_frame(var, *number);
+                }
+            }
             (Intrinsic::UserWrite, [Arg::Long(address), Arg::Long(value), Arg::Long(LongOp::Imm(bytes))]) => {
                 return self.write_user(*address, *value, *bytes);
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tracer_common::ir::{RecordId, Source, Space};
 use tracer_common::regex::Table;
+use tracer_common::symbol::Form;
 
 use crate::run::output::sink::Sink;
 use crate::run::value::Value;
@@ -78,6 +79,19 @@ pub trait Host {
         (0, b"UTC".to_vec())
     }
 
+    /// What follows is about a hit of this process; of none, where it is 0.
+    fn hit(&mut self, _pid: i64) {}
+
+    /// What is told of an address of that process.
+    fn symbol(&mut self, address: u64, _form: Form) -> String {
+        format!("{address:#x}")
+    }
+
+    /// The file that an address of that process is of.
+    fn module_path(&mut self, _address: u64) -> Option<String> {
+        None
+    }
+
     /// 32 bits.
     fn random(&mut self) -> i64 {
         4
@@ -96,6 +110,11 @@ pub trait Host {
     /// What is kept from one handler to the next.
     fn kept(&mut self) -> &mut Kept {
         panic!("this is a bug: a host that keeps nothing")
+    }
+
+    /// Return addresses of the user stack, from the innermost.
+    fn user_stack(&mut self) -> Vec<u64> {
+        Vec::new()
     }
 
     /// A register or an argument of the hit, all 64 bits.

@@ -2,7 +2,7 @@
 
 use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{PlaceId, Space};
-use tracer_common::record::{ErrorKind, NO_REGISTERS, error_text};
+use tracer_common::record::{ErrorKind, FRAMES, NO_REGISTERS, USER_BITS, error_text};
 
 use super::{Evaluator, RuntimeError, string};
 use crate::run::value::Value;
@@ -26,6 +26,18 @@ impl Evaluator<'_> {
             Intrinsic::Uid => Value::Long(self.host.uid()),
             Intrinsic::Gid => Value::Long(self.host.gid()),
             Intrinsic::Execname => Value::Str(self.host.execname()),
+            Intrinsic::UserStack => {
+                let stack = self.host.user_stack();
+                let addresses =
+                    stack.iter().take(FRAMES as usize).filter(|address| **address >> USER_BITS == 0);
+                let addresses = addresses.map(|address| format!("{address:#x} "));
+                Value::Str(addresses.collect::<String>().into_bytes())
+            }
+            Intrinsic::UserFrame => {
+                let stack = self.host.user_stack();
+                let address = usize::try_from(long(0)).ok().and_then(|n| stack.get(n).copied());
+                Value::Long(address.unwrap_or(0) as i64)
+            }
             Intrinsic::Cpu => Value::Long(self.host.cpu()),
             Intrinsic::MonotonicNs => Value::Long(self.host.monotonic_ns()),
             Intrinsic::RealtimeNs => Value::Long(self.host.realtime_ns()),
@@ -64,6 +76,21 @@ impl Evaluator<'_> {
                 let n = usize::try_from(long(1)).ok().and_then(|n| n.checked_sub(1));
                 let word = n.and_then(|n| text(0).split(|byte| *byte == b' ').nth(n));
                 Value::Str(word.unwrap_or_default().to_vec())
+            }
+            Intrinsic::Hit => {
+                self.host.hit(long(0));
+                return Ok(None);
+            }
+            Intrinsic::Symbol => Value::Str(self.symbol(long(0) as u64, long(1)).into()),
+            Intrinsic::ModulePath => match self.host.module_path(long(0) as u64) {
+                Some(path) => Value::Str(path.into()),
+                None => return Err(RuntimeError::new("module cannot be found", place)),
+            },
+            Intrinsic::SymbolLines => Value::Str(self.symbol_lines(text(0), long(1)).into()),
+            Intrinsic::PrintSymbols => {
+                let lines = self.symbol_lines(text(0), long(1));
+                self.host.sink().print(lines.as_bytes());
+                return Ok(None);
             }
             Intrinsic::Ctime => match string::ctime(long(0)) {
                 Ok(text) => Value::Str(text.into()),

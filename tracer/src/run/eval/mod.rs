@@ -16,6 +16,7 @@ mod intrinsic;
 mod iterate;
 mod step;
 mod string;
+mod symbol;
 #[cfg(test)]
 mod tests;
 

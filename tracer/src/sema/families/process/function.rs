@@ -174,7 +174,9 @@ impl Finder<'_> {
         let offset = self.program.module.elf.file_offset(address)?;
         let scope = CodeScope::at(&self.program.module, info.entry_instance(function), address);
         let point = self.point(&declared(info, function), &function.name, suffix);
-        Some(candidate(self.program, offset, point, &function.name, Rc::new(scope)))
+        let mut found = candidate(self.program, offset, point, &function.name, Rc::new(scope));
+        found.site.is_entry = address == function.low;
+        Some(found)
     }
 
     fn point(&self, declared: &str, function: &str, suffix: &str) -> String {
@@ -323,8 +325,12 @@ impl Finder<'_> {
                 let offset = self.program.module.elf.file_offset(symbol.address)?;
                 let scope = SymbolScope { module: self.program.module.clone(), name: symbol.name.clone() };
                 let point = self.point("", &symbol.name, suffix);
-                let candidate = candidate(self.program, offset, point, &symbol.name, Rc::new(scope));
-                Some(if is_return { at_return(candidate) } else { candidate })
+                let mut found = candidate(self.program, offset, point, &symbol.name, Rc::new(scope));
+                if is_return {
+                    return Some(at_return(found));
+                }
+                found.site.is_entry = true;
+                Some(found)
             })
             .collect();
         if !found.is_empty() {

@@ -1,0 +1,233 @@
+//! The user stack as text: addresses in hexadecimal, each followed by a blank, as SystemTap's `ubacktrace()` gives them.
+//!
+//! The text is made from its end, so that all digits of a number can be written at once: what is too much before a
+//! number, the next one overwrites.
+//!
+//! **Not here:** what the addresses are called (the user domain knows).
+
+use super::super::vcode::{Base, Constant, VInsn, VReg};
+use super::{Memory, Selector};
+use crate::isa::{AluOp, Helper, JumpOp, Size};
+use tracer_common::ir::{LongOp, StrVar, Var};
+use tracer_common::manifest::ProgramKind;
+use tracer_common::record::{FRAMES, USER_BITS};
+
+/// `BPF_F_USER_STACK`.
+const USER_STACK: i64 = 1 << 8;
+/// Bytes of the addresses.
+const ADDRESSES: u32 = FRAMES * 8;
+/// Bytes that they have room in, with one more in front: a power of two, so that an offset in it can be bounded by a mask.
+const ROOM: u32 = (ADDRESSES + 8).next_power_of_two();
+/// Offset of the stack pointer in `pt_regs` (x86-64).
+const STACK_POINTER: i32 = 152;
+/// Bytes of the text: a power of two too.
+const TEXT: u32 = 512;
+/// Where the text ends: its NUL. A number takes at most 19 bytes.
+const END: u32 = TEXT - 8;
+/// Bytes wanted of the scratch slot's area. Behind the text there is room for what an offset by mask could reach.
+pub(crate) const AREA: u32 = ROOM + TEXT + 24;
+
+const _: () = assert!((FRAMES + 1) * 19 + 16 < END);
+
+/// Addresses that were taken.
+struct Frames {
+    area: Memory,
+    /// Offset of the innermost.
+    first: VReg,
+    count: VReg,
+}
+
+impl Selector<'_, '_> {
+    pub(super) fn user_stack(&mut self, dest: StrVar) {
+        let area = self.area();
+        let text = area.at(ROOM);
+        let frames = self.frames(area);
+        let left = frames.count;
+        let (head, done) = (self.block(false), self.block(false));
+        let position = self.reg();
+        self.constant(position, i64::from(END));
+        self.store(Size::B, text.at(END), 0);
+        self.jump(head);
+        self.at(head);
+        // Below 1, not equal to 0: from that older verifiers learn nothing.
+        self.jump_if(JumpOp::Lt, left, 1, done);
+        self.alu(AluOp::Sub, left, 1);
+        let address = self.frame(&frames, left);
+        // Where code keeps something else in the frame pointer, the last of them are no addresses.
+        let high = self.reg();
+        self.mov(high, address);
+        self.alu(AluOp::Rsh, high, USER_BITS as i32);
+        self.jump_if(JumpOp::Ne, high, 0, head);
+        self.prepend(text, position, address);
+        self.jump(head);
+        self.at(done);
+        let from = self.within(text, position, 0);
+        let Base::Reg(from) = from.base else { panic!("this is a bug: an area that is in the frame") };
+        self.mov(position, from);
+        self.alu(AluOp::Add, position, text.off);
+        let home = self.home(dest);
+        self.string_from(home, self.capacity(dest), position.into());
+    }
+
+    pub(super) fn user_frame(&mut self, dest: Var, number: LongOp) {
+        let area = self.area();
+        let wanted = self.reg();
+        self.set(wanted, number);
+        let frames = self.frames(area);
+        let count = frames.count;
+        let dst = self.var(dest);
+        self.constant(dst, 0);
+        let done = self.block(false);
+        self.jump_if(JumpOp::Ge, wanted, count, done);
+        let address = self.frame(&frames, wanted);
+        self.mov(dst, address);
+        self.jump(done);
+        self.at(done);
+    }
+
+    /// Takes the addresses.
+    fn frames(&mut self, area: Memory) -> Frames {
+        let to = self.address(area.at(8));
+        let count =
+            self.call_for(Helper::GetStack, &[self.ctx.into(), to, ADDRESSES.into(), USER_STACK.into()]);
+        let read = self.block(false);
+        self.jump_if(JumpOp::Sge, count, 0, read);
+        self.constant(count, 0);
+        self.jump(read);
+        self.at(read);
+        self.alu(AluOp::Rsh, count, 3);
+        let first = self.reg();
+        self.constant(first, 8);
+        if self.is_entry() {
+            self.add_caller(area, count, first);
+        }
+        Frames { area, first, count }
+    }
+
+    /// Whether the program is hit at the first instructions of functions only.
+    fn is_entry(&self) -> bool {
+        let mut sites = self.entry.sites.iter();
+        self.entry.kind == ProgramKind::Uprobe
+            && sites.all(|site| self.shared.manifest.sites[*site as usize].is_entry)
+    }
+
+    /// Before a function has set its frame pointer, the frames are its caller's: the return address is on top of the
+    /// stack. Some kernels know that, and of some functions only (x86, since 6.12).
+    fn add_caller(&mut self, area: Memory, count: VReg, first: VReg) {
+        let (done, missing) = (self.block(false), self.block(false));
+        let stack = self.reg();
+        self.push(VInsn::Load { size: Size::Dw, dst: stack, base: Base::Reg(self.ctx), off: STACK_POINTER });
+        self.temporary = 0;
+        let buffer = self.temporary(8);
+        let to = self.address(buffer);
+        let failed = self.call_for(Helper::ProbeReadUser, &[to, 8i64.into(), stack.into()]);
+        self.jump_if(JumpOp::Ne, failed, 0, done);
+        self.jump_if(JumpOp::Lt, count, 1, done);
+        let caller = self.load_from(Size::Dw, buffer);
+        self.jump_if(JumpOp::Lt, count, 2, missing);
+        let known = self.load_from(Size::Dw, area.at(16));
+        self.jump_if(JumpOp::Eq, known, caller, done);
+        self.jump(missing);
+        self.at(missing);
+        let innermost = self.load_from(Size::Dw, area.at(8));
+        self.store(Size::Dw, area, innermost);
+        self.store(Size::Dw, area.at(8), caller);
+        self.constant(first, 0);
+        self.alu(AluOp::Add, count, 1);
+        self.jump(done);
+        self.at(done);
+    }
+
+    /// The n-th address.
+    fn frame(&mut self, frames: &Frames, number: VReg) -> VReg {
+        let offset = self.reg();
+        self.mov(offset, number);
+        self.alu(AluOp::Lsh, offset, 3);
+        self.alu(AluOp::Add, offset, frames.first);
+        self.alu(AluOp::And, offset, ROOM as i32 - 1);
+        let from = self.within(frames.area, offset, 0);
+        self.load_from(Size::Dw, from)
+    }
+
+    /// Memory at an offset that is known only when it runs.
+    fn within(&mut self, memory: Memory, offset: VReg, more: u32) -> Memory {
+        let Base::Reg(base) = memory.base else { panic!("this is a bug: an area that is in the frame") };
+        let at = self.reg();
+        self.mov(at, base);
+        self.alu(AluOp::Add, at, offset);
+        Memory { base: Base::Reg(at), off: memory.off + more as i32 }
+    }
+
+    /// Writes a number before the text, and a blank behind it.
+    fn prepend(&mut self, text: Memory, position: VReg, number: VReg) {
+        self.alu(AluOp::Sub, position, 17);
+        self.alu(AluOp::And, position, TEXT as i32 - 1);
+        let to = self.within(text, position, 0);
+        let (high, low) = (self.reg(), self.reg());
+        self.mov(high, number);
+        self.alu(AluOp::Rsh, high, 32);
+        self.push(VInsn::Move32 { dst: low, src: number });
+        for (half, at) in [(high, 0), (low, 8)] {
+            self.digits_of(half);
+            self.store(Size::Dw, to.at(at), half);
+        }
+        self.store(Size::B, to.at(16), i32::from(b' '));
+        let zeros = self.leading_zeros(number);
+        self.alu(AluOp::Add, position, zeros);
+        self.alu(AluOp::Sub, position, 2);
+        self.alu(AluOp::And, position, TEXT as i32 - 1);
+        let to = self.within(text, position, 0);
+        self.store(Size::B, to, i32::from(b'0'));
+        self.store(Size::B, to.at(1), i32::from(b'x'));
+    }
+
+    /// Turns 32 bits into their eight digits, in the order of memory.
+    fn digits_of(&mut self, value: VReg) {
+        let spread = self.reg();
+        for (shift, mask) in
+            [(16, 0x0000_ffff_0000_ffff), (8, 0x00ff_00ff_00ff_00ff), (4, 0x0f0f_0f0f_0f0f_0f0f_i64)]
+        {
+            self.mov(spread, value);
+            self.alu(AluOp::Lsh, spread, shift);
+            self.alu(AluOp::Or, value, spread);
+            self.masked(value, mask);
+        }
+        // 1 in each byte that is a letter.
+        let letters = self.reg();
+        self.mov(letters, value);
+        let six = self.known(Constant::Number(0x0606_0606_0606_0606));
+        self.alu(AluOp::Add, letters, six);
+        self.alu(AluOp::Rsh, letters, 4);
+        self.masked(letters, 0x0101_0101_0101_0101);
+        self.alu(AluOp::Mul, letters, i32::from(b'a') - i32::from(b'0') - 10);
+        self.alu(AluOp::Add, value, letters);
+        let zeros = self.known(Constant::Number(0x3030_3030_3030_3030));
+        self.alu(AluOp::Add, value, zeros);
+        self.push(VInsn::BigEndian { dst: value });
+    }
+
+    fn masked(&mut self, value: VReg, mask: i64) {
+        let mask = self.known(Constant::Number(mask));
+        self.alu(AluOp::And, value, mask);
+    }
+
+    /// How many of 16 digits are zeros before the first that is not, at most 15.
+    fn leading_zeros(&mut self, number: VReg) -> VReg {
+        let (rest, zeros) = (self.reg(), self.reg());
+        self.mov(rest, number);
+        self.constant(zeros, 0);
+        for digits in [8, 4, 2, 1] {
+            // 1 where that many are all zeros.
+            let empty = self.reg();
+            self.mov(empty, rest);
+            self.alu(AluOp::Rsh, empty, 64 - 4 * digits);
+            self.alu(AluOp::Sub, empty, 1);
+            self.alu(AluOp::Rsh, empty, 63);
+            self.alu(AluOp::Mul, empty, digits);
+            self.alu(AluOp::Add, zeros, empty);
+            self.alu(AluOp::Lsh, empty, 2);
+            self.alu(AluOp::Lsh, rest, empty);
+        }
+        zeros
+    }
+}
