@@ -110,6 +110,10 @@ intrinsics! {
     UserStack = "user_stack"() -> Str, Both, Context, false;
     /// The n-th of these addresses, 0 for the innermost; 0 where there is none.
     UserFrame = "user_frame"(Long) -> Long, Both, Context, false;
+    /// The kernel stack's return addresses, in the same way.
+    KernelStack = "kernel_stack"() -> Str, Both, Context, false;
+    /// The n-th of these.
+    KernelFrame = "kernel_frame"(Long) -> Long, Both, Context, false;
     /// Writes a number's low bytes (third argument, a constant: 1, 2, 4 or 8) at a user address; raises
     /// `UserWriteFault`.
     UserWrite = "user_write"(Long, Long, Long) -> None, Kernel, Output, true;
@@ -130,14 +134,15 @@ intrinsics! {
     Ngroups = "ngroups"(Str) -> Long, User, Pure, true;
     /// Says which process's hit the handler is finished for: its addresses are named.
     Hit = "hit"(Long) -> None, User, Output, false;
-    /// What is told of an address of the process that was hit, in a form (`symbol::Form`).
-    Symbol = "symbol"(Long, Long) -> Str, User, Pure, false;
-    /// The path of the file that an address is of; raises where it is of none.
-    ModulePath = "module_path"(Long) -> Str, User, Pure, true;
+    /// What is told of an address of the process that was hit, or of the kernel when the third argument is not 0, in a
+    /// form (`symbol::Form`).
+    Symbol = "symbol"(Long, Long, Long) -> Str, User, Pure, false;
+    /// The path of the file, or the name of the kernel's module, that an address is of; raises where it is of none.
+    ModuleOf = "module_of"(Long, Long) -> Str, User, Pure, true;
     /// What is told of addresses, hexadecimal with blanks between them, each with a line end.
-    SymbolLines = "symbol_lines"(Str, Long) -> Str, User, Pure, false;
+    SymbolLines = "symbol_lines"(Str, Long, Long) -> Str, User, Pure, false;
     /// Prints that, however long.
-    PrintSymbols = "print_symbols"(Str, Long) -> None, User, Output, false;
+    PrintSymbols = "print_symbols"(Str, Long, Long) -> None, User, Output, false;
     /// `strtol(s, base)`.
     Strtol = "strtol"(Str, Long) -> Long, User, Pure, false;
     /// Index of the first place where the second string occurs, or -1.
@@ -187,10 +192,16 @@ impl Intrinsic {
         matches!(self, Pid | Tid | Uid | Gid | Cpu | Target | TaskCurrent)
     }
 
+    /// Whether it takes a stack.
+    pub fn takes_stack(self) -> bool {
+        use Intrinsic::{KernelFrame, KernelStack, UserFrame, UserStack};
+        matches!(self, UserStack | UserFrame | KernelStack | KernelFrame)
+    }
+
     /// Whether it names addresses of the process that was hit.
     pub fn names_addresses(self) -> bool {
-        use Intrinsic::{ModulePath, PrintSymbols, Symbol, SymbolLines};
-        matches!(self, ModulePath | PrintSymbols | Symbol | SymbolLines)
+        use Intrinsic::{ModuleOf, PrintSymbols, Symbol, SymbolLines};
+        matches!(self, ModuleOf | PrintSymbols | Symbol | SymbolLines)
     }
 
     /// The intrinsic of a name (without `__builtin_`).

@@ -110,7 +110,7 @@ impl Host for World {
     fn execname(&mut self) -> Vec<u8> {
         self.comm.clone()
     }
-    fn user_stack(&mut self) -> Vec<u64> {
+    fn stack(&mut self, _space: Space) -> Vec<u64> {
         self.stack.clone()
     }
     fn cpu(&mut self) -> i64 {

@@ -87,7 +87,7 @@ impl Storage {
                         }
                     }
                 }
-                Inst::Call { intrinsic: Intrinsic::UserStack | Intrinsic::UserFrame, .. } => {
+                Inst::Call { intrinsic, .. } if intrinsic.takes_stack() => {
                     area = area.max(STACK_AREA);
                 }
                 _ => {}

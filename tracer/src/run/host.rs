@@ -1,5 +1,6 @@
 //! The machine, as user-domain handlers see it.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -9,11 +10,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tracer_common::ir::Space;
 use tracer_common::symbol::Form;
 
 use crate::run::eval::{Host, Kept};
 use crate::run::output::sink::Sink;
 use crate::run::symbols::Symbols;
+use crate::run::symbols::kernel::KernelSymbols;
 use crate::sys::clock;
 use crate::world::SystemWorld;
 
@@ -28,6 +31,7 @@ pub struct RealHost {
     kept: Kept,
     commands: Vec<Child>,
     symbols: Symbols,
+    kernel_symbols: OnceCell<KernelSymbols>,
     /// The process whose hit a handler is finished for.
     hit: i64,
     /// `exit()` was called.
@@ -44,6 +48,7 @@ impl RealHost {
             kept: Kept::default(),
             commands: Vec::new(),
             symbols: Symbols::new(Box::<SystemWorld>::default()),
+            kernel_symbols: OnceCell::new(),
             hit: 0,
             exiting: false,
         }
@@ -53,6 +58,10 @@ impl RealHost {
     /// while the session runs: hits would wait for them.
     pub fn look_below(&mut self, debug_folders: Vec<PathBuf>) {
         self.symbols = Symbols::new(Box::new(SystemWorld { debug_folders, ..SystemWorld::default() }));
+    }
+
+    fn kernel_symbols(&self) -> &KernelSymbols {
+        self.kernel_symbols.get_or_init(|| KernelSymbols::read(&SystemWorld::default()))
     }
 
     /// Watches what the process of `-c` or `-x`, or all processes, map: for scripts that name addresses.
@@ -151,12 +160,18 @@ impl Host for RealHost {
         self.hit = pid;
     }
 
-    fn symbol(&mut self, address: u64, form: Form) -> String {
-        self.symbols.text(self.process(), address, form)
+    fn symbol(&mut self, space: Space, address: u64, form: Form) -> String {
+        match space {
+            Space::User => self.symbols.text(self.process(), address, form),
+            Space::Kernel => self.kernel_symbols().text(address, form),
+        }
     }
 
-    fn module_path(&mut self, address: u64) -> Option<String> {
-        self.symbols.module_path(self.process(), address)
+    fn module_of(&mut self, space: Space, address: u64) -> Option<String> {
+        match space {
+            Space::User => self.symbols.module_path(self.process(), address),
+            Space::Kernel => self.kernel_symbols().module_of(address),
+        }
     }
 
     fn kept(&mut self) -> &mut Kept {

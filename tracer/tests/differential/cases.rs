@@ -136,6 +136,8 @@ fn untold(module: &Module) -> BTreeSet<usize> {
                     | Intrinsic::RealtimeNs
                     | Intrinsic::UserStack
                     | Intrinsic::UserFrame
+                    | Intrinsic::KernelStack
+                    | Intrinsic::KernelFrame
                     | Intrinsic::UserString
                     | Intrinsic::UserStringN
                     | Intrinsic::KernelString

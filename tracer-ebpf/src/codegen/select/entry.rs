@@ -349,9 +349,7 @@ impl Selector<'_, '_> {
         let mut needs = self.uses_site() && !self.site_is_constant();
         for (inst, _) in self.function.blocks.iter().flat_map(|b| &b.insts) {
             needs |= match inst {
-                Inst::Call { intrinsic, .. } => {
-                    matches!(intrinsic, Intrinsic::Register | Intrinsic::UserStack | Intrinsic::UserFrame)
-                }
+                Inst::Call { intrinsic, .. } => *intrinsic == Intrinsic::Register || intrinsic.takes_stack(),
                 _ => matches!(inst, Inst::Context { .. }),
             };
         }

@@ -1,4 +1,5 @@
-//! The user stack as text: addresses in hexadecimal, each followed by a blank, as SystemTap's `ubacktrace()` gives them.
+//! Stacks as text: addresses in hexadecimal, each followed by a blank, as SystemTap's `ubacktrace()` and `backtrace()`
+//! give them.
 //!
 //! The text is made from its end, so that all digits of a number can be written at once: what is too much before a
 //! number, the next one overwrites.
@@ -8,11 +9,11 @@
 use super::super::vcode::{Base, Constant, VInsn, VReg};
 use super::{Memory, Selector};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
-use tracer_common::ir::{LongOp, StrVar, Var};
+use tracer_common::ir::{LongOp, Space, StrVar, Var};
 use tracer_common::manifest::ProgramKind;
 use tracer_common::record::{FRAMES, USER_BITS};
 
-/// `BPF_F_USER_STACK`.
+/// `BPF_F_USER_STACK`; the low byte is how many frames are left out.
 const USER_STACK: i64 = 1 << 8;
 /// Bytes of the addresses.
 const ADDRESSES: u32 = FRAMES * 8;
@@ -38,10 +39,10 @@ struct Frames {
 }
 
 impl Selector<'_, '_> {
-    pub(super) fn user_stack(&mut self, dest: StrVar) {
+    pub(super) fn stack(&mut self, space: Space, dest: StrVar) {
         let area = self.area();
         let text = area.at(ROOM);
-        let frames = self.frames(area);
+        let frames = self.frames(space, area);
         let left = frames.count;
         let (head, done) = (self.block(false), self.block(false));
         let position = self.reg();
@@ -54,10 +55,12 @@ impl Selector<'_, '_> {
         self.alu(AluOp::Sub, left, 1);
         let address = self.frame(&frames, left);
         // Where code keeps something else in the frame pointer, the last of them are no addresses.
-        let high = self.reg();
-        self.mov(high, address);
-        self.alu(AluOp::Rsh, high, USER_BITS as i32);
-        self.jump_if(JumpOp::Ne, high, 0, head);
+        if space == Space::User {
+            let high = self.reg();
+            self.mov(high, address);
+            self.alu(AluOp::Rsh, high, USER_BITS as i32);
+            self.jump_if(JumpOp::Ne, high, 0, head);
+        }
         self.prepend(text, position, address);
         self.jump(head);
         self.at(done);
@@ -69,11 +72,11 @@ impl Selector<'_, '_> {
         self.string_from(home, self.capacity(dest), position.into());
     }
 
-    pub(super) fn user_frame(&mut self, dest: Var, number: LongOp) {
+    pub(super) fn frame_of(&mut self, space: Space, dest: Var, number: LongOp) {
         let area = self.area();
         let wanted = self.reg();
         self.set(wanted, number);
-        let frames = self.frames(area);
+        let frames = self.frames(space, area);
         let count = frames.count;
         let dst = self.var(dest);
         self.constant(dst, 0);
@@ -86,10 +89,15 @@ impl Selector<'_, '_> {
     }
 
     /// Takes the addresses.
-    fn frames(&mut self, area: Memory) -> Frames {
+    fn frames(&mut self, space: Space, area: Memory) -> Frames {
         let to = self.address(area.at(8));
-        let count =
-            self.call_for(Helper::GetStack, &[self.ctx.into(), to, ADDRESSES.into(), USER_STACK.into()]);
+        let flags = match (space, self.entry.kind) {
+            (Space::User, _) => USER_STACK,
+            // The first is this program; it says where it was called from only.
+            (Space::Kernel, ProgramKind::RawTracepoint) => 1,
+            (Space::Kernel, _) => 0,
+        };
+        let count = self.call_for(Helper::GetStack, &[self.ctx.into(), to, ADDRESSES.into(), flags.into()]);
         let read = self.block(false);
         self.jump_if(JumpOp::Sge, count, 0, read);
         self.constant(count, 0);
@@ -98,7 +106,7 @@ impl Selector<'_, '_> {
         self.alu(AluOp::Rsh, count, 3);
         let first = self.reg();
         self.constant(first, 8);
-        if self.is_entry() {
+        if space == Space::User && self.is_entry() {
             self.add_caller(area, count, first);
         }
         Frames { area, first, count }

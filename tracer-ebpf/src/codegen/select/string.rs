@@ -308,14 +308,14 @@ impl Selector<'_, '_> {
             (Intrinsic::KernelStringN, [Arg::Long(address), Arg::Long(size)]) => {
                 self.read_string(Space::Kernel, dest, *address, Some(*size));
             }
-            (Intrinsic::UserStack, _) => {
+            (Intrinsic::UserStack | Intrinsic::KernelStack, _) => {
                 if let Some(Dest::Str(dest)) = dest {
-                    self.user_stack(dest);
+                    self.stack(space_of(intrinsic), dest);
                 }
             }
-            (Intrinsic::UserFrame, [Arg::Long(number)]) => {
+            (Intrinsic::UserFrame | Intrinsic::KernelFrame, [Arg::Long(number)]) => {
                 if let Some(var) = long_dest(intrinsic, dest) {
-                    self.user_frame(var, *number);
+                    self.frame_of(space_of(intrinsic), var, *number);
                 }
             }
             (Intrinsic::UserWrite, [Arg::Long(address), Arg::Long(value), Arg::Long(LongOp::Imm(bytes))]) => {
@@ -586,5 +586,13 @@ impl Visitor for Scan<'_> {
 
     fn write_str(&mut self, var: &StrVar) {
         self.written[var.index()] = true;
+    }
+}
+
+/// Whose stack an intrinsic looks at.
+fn space_of(intrinsic: Intrinsic) -> Space {
+    match intrinsic {
+        Intrinsic::KernelStack | Intrinsic::KernelFrame => Space::Kernel,
+        _ => Space::User,
     }
 }

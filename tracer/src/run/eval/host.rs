@@ -82,13 +82,13 @@ pub trait Host {
     /// What follows is about a hit of this process; of none, where it is 0.
     fn hit(&mut self, _pid: i64) {}
 
-    /// What is told of an address of that process.
-    fn symbol(&mut self, address: u64, _form: Form) -> String {
+    /// What is told of an address of that process, or of the kernel.
+    fn symbol(&mut self, _space: Space, address: u64, _form: Form) -> String {
         format!("{address:#x}")
     }
 
-    /// The file that an address of that process is of.
-    fn module_path(&mut self, _address: u64) -> Option<String> {
+    /// The file that an address of that process is of, or the kernel's module.
+    fn module_of(&mut self, _space: Space, _address: u64) -> Option<String> {
         None
     }
 
@@ -112,8 +112,8 @@ pub trait Host {
         panic!("this is a bug: a host that keeps nothing")
     }
 
-    /// Return addresses of the user stack, from the innermost.
-    fn user_stack(&mut self) -> Vec<u64> {
+    /// Return addresses of a stack, from the innermost.
+    fn stack(&mut self, _space: Space) -> Vec<u64> {
         Vec::new()
     }
 

@@ -2,7 +2,7 @@
 
 use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{PlaceId, Space};
-use tracer_common::record::{ErrorKind, FRAMES, NO_REGISTERS, USER_BITS, error_text};
+use tracer_common::record::{ErrorKind, NO_REGISTERS, error_text};
 
 use super::{Evaluator, RuntimeError, string};
 use crate::run::value::Value;
@@ -18,6 +18,7 @@ impl Evaluator<'_> {
     ) -> Result<Option<Value>, RuntimeError> {
         let long = |n: usize| args.get(n).map_or(0, Value::long);
         let text = |n: usize| args.get(n).map_or(&b""[..], Value::bytes);
+        let space = |n: usize| if long(n) == 0 { Space::User } else { Space::Kernel };
         let room = capacity.saturating_sub(1);
         let at_most = |n: usize| usize::try_from(long(n)).unwrap_or(0).min(room);
         Ok(Some(match intrinsic {
@@ -26,18 +27,10 @@ impl Evaluator<'_> {
             Intrinsic::Uid => Value::Long(self.host.uid()),
             Intrinsic::Gid => Value::Long(self.host.gid()),
             Intrinsic::Execname => Value::Str(self.host.execname()),
-            Intrinsic::UserStack => {
-                let stack = self.host.user_stack();
-                let addresses =
-                    stack.iter().take(FRAMES as usize).filter(|address| **address >> USER_BITS == 0);
-                let addresses = addresses.map(|address| format!("{address:#x} "));
-                Value::Str(addresses.collect::<String>().into_bytes())
-            }
-            Intrinsic::UserFrame => {
-                let stack = self.host.user_stack();
-                let address = usize::try_from(long(0)).ok().and_then(|n| stack.get(n).copied());
-                Value::Long(address.unwrap_or(0) as i64)
-            }
+            Intrinsic::UserStack => Value::Str(self.stack_text(Space::User)),
+            Intrinsic::KernelStack => Value::Str(self.stack_text(Space::Kernel)),
+            Intrinsic::UserFrame => Value::Long(self.stack_frame(Space::User, long(0))),
+            Intrinsic::KernelFrame => Value::Long(self.stack_frame(Space::Kernel, long(0))),
             Intrinsic::Cpu => Value::Long(self.host.cpu()),
             Intrinsic::MonotonicNs => Value::Long(self.host.monotonic_ns()),
             Intrinsic::RealtimeNs => Value::Long(self.host.realtime_ns()),
@@ -81,14 +74,17 @@ impl Evaluator<'_> {
                 self.host.hit(long(0));
                 return Ok(None);
             }
-            Intrinsic::Symbol => Value::Str(self.symbol(long(0) as u64, long(1)).into()),
-            Intrinsic::ModulePath => match self.host.module_path(long(0) as u64) {
+            Intrinsic::Symbol => Value::Str(self.symbol(space(2), long(0) as u64, long(1)).into()),
+            Intrinsic::ModuleOf => match self.host.module_of(space(1), long(0) as u64) {
                 Some(path) => Value::Str(path.into()),
-                None => return Err(RuntimeError::new("module cannot be found", place)),
+                None if space(1) == Space::User => {
+                    return Err(RuntimeError::new("module cannot be found", place));
+                }
+                None => return Err(RuntimeError::new("Cannot determine kernel module name", place)),
             },
-            Intrinsic::SymbolLines => Value::Str(self.symbol_lines(text(0), long(1)).into()),
+            Intrinsic::SymbolLines => Value::Str(self.symbol_lines(space(2), text(0), long(1)).into()),
             Intrinsic::PrintSymbols => {
-                let lines = self.symbol_lines(text(0), long(1));
+                let lines = self.symbol_lines(space(2), text(0), long(1));
                 self.host.sink().print(lines.as_bytes());
                 return Ok(None);
             }

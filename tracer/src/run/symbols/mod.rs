@@ -4,11 +4,12 @@
 //! once.
 //!
 //! Rooms, in reading order: this file (texts), `mappings` (which file an address is of), `events` (what
-//! the kernel tells of mappings), `module` (what a file says).
+//! the kernel tells of mappings), `module` (what a file says), `kernel` (the kernel's own).
 //!
 //! **Not here:** where stacks come from (`tracer_ebpf::codegen::select::stack`).
 
 mod events;
+pub mod kernel;
 mod mappings;
 mod module;
 
