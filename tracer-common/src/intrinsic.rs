@@ -153,6 +153,8 @@ intrinsics! {
     Quote = "quote"(Str, Long, Long) -> Str, User, Pure, false;
     /// The n-th word, from 1, of a list with single blanks; "" when there is none.
     Word = "word"(Str, Long) -> Str, User, Pure, false;
+    /// The first n words of such a list, all of them for 0, without a blank behind the last.
+    FirstWords = "first_words"(Str, Long) -> Str, User, Pure, false;
     /// A moment, in seconds since the epoch, as `asctime` writes it; raises when the year has more than four digits.
     Ctime = "ctime"(Long) -> Str, User, Pure, true;
     /// Seconds that local time is behind UTC.

@@ -20,6 +20,7 @@ pub mod debuginfo;
 pub mod diagnostics;
 pub mod download;
 pub mod driver;
+pub mod dtrace;
 pub mod glob;
 pub mod lower;
 pub mod run;

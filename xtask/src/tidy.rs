@@ -38,7 +38,12 @@ const DOORS: &[Door] = &[
     Door {
         word: "use object::",
         inside: ALL,
-        allowed: &["tracer/src/debuginfo/", "tracer/src/artifact", "tracer-ebpf/src/object"],
+        allowed: &[
+            "tracer/src/debuginfo/",
+            "tracer/src/artifact",
+            "tracer/src/dtrace/",
+            "tracer-ebpf/src/object",
+        ],
     },
     Door { word: "tokio::", inside: ALL, allowed: &["tracer/src/run/"] },
     // Input, output and unsafe code.
@@ -47,6 +52,7 @@ const DOORS: &[Door] = &[
         inside: ALL,
         allowed: &[
             "tracer/src/download.rs",
+            "tracer/src/dtrace/",
             "tracer/src/world",
             "tracer/src/cli/",
             "tracer/src/run/",

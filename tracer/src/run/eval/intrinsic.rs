@@ -88,6 +88,11 @@ impl Evaluator<'_> {
                 self.host.sink().print(lines.as_bytes());
                 return Ok(None);
             }
+            Intrinsic::FirstWords => {
+                let most = usize::try_from(long(1)).ok().filter(|most| *most != 0).unwrap_or(usize::MAX);
+                let words = text(0).split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+                Value::Str(words.take(most).collect::<Vec<_>>().join(&b' '))
+            }
             Intrinsic::Ctime => match string::ctime(long(0)) {
                 Ok(text) => Value::Str(text.into()),
                 Err(message) => return Err(RuntimeError::new(message, place)),
