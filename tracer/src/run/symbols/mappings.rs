@@ -32,11 +32,13 @@ impl Mapping {
 
 /// All of one process. They are read again where an address is in none: programs load libraries, and `execve` begins
 /// anew.
-#[derive(Clone, Default, Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Mappings {
     mappings: Vec<Mapping>,
     /// Addresses that were not found in what is known.
     missing: Vec<u64>,
+    /// The process that it was made by, and whose program it still runs.
+    parent: Option<i64>,
 }
 
 impl Mappings {
@@ -46,8 +48,10 @@ impl Mappings {
         const MISSING: usize = 256;
         if self.at(address).is_none() && !self.missing.contains(&address) {
             // A process that has gone says nothing, and what was known of it stays.
-            let text = world.read_text(Path::new(&format!("/proc/{pid}/maps"))).unwrap_or_default();
-            let read = parse(&text);
+            let mut read = read(world, pid);
+            if let (true, Some(parent)) = (read.is_empty(), self.parent) {
+                read = self::read(world, parent);
+            }
             if !read.is_empty() {
                 self.mappings = read;
             }
@@ -75,11 +79,22 @@ impl Mappings {
     pub(super) fn execute(&mut self, time: u64) {
         self.mappings.retain(|old| old.time > time);
         self.missing.clear();
+        self.parent = None;
+    }
+
+    /// What a child of this process begins with.
+    pub(super) fn inherited(&self, parent: i64) -> Mappings {
+        Mappings { mappings: self.mappings.clone(), missing: Vec::new(), parent: Some(parent) }
     }
 
     fn at(&self, address: u64) -> Option<&Mapping> {
         self.mappings.iter().find(|mapping| (mapping.start..mapping.end).contains(&address))
     }
+}
+
+/// What a process that is there maps.
+fn read(world: &dyn World, pid: i64) -> Vec<Mapping> {
+    parse(&world.read_text(Path::new(&format!("/proc/{pid}/maps"))).unwrap_or_default())
 }
 
 /// The files in the text of `/proc/PID/maps` (proc(5)).
@@ -154,6 +169,15 @@ nonsense
         assert!(mappings.find(&nothing, 5, 0x8000).is_some());
         mappings.add(6, (0x8800, 0x1000), 0, "/lib/over.so".into());
         assert_eq!(mappings.find(&nothing, 5, 0x8000), None);
+    }
+
+    #[test]
+    fn a_child_that_is_gone_had_what_its_parent_has() {
+        let mut child = Mappings::default().inherited(5);
+        assert!(child.find(&world(), 9, 0x0040_1000).is_some());
+        let mut other = Mappings::default().inherited(5);
+        other.execute(1);
+        assert!(other.find(&world(), 9, 0x0040_1000).is_none());
     }
 
     #[test]

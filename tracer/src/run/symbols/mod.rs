@@ -107,7 +107,7 @@ impl Symbols {
                     mappings_of(&mut self.processes, pid).add(time, (start, size), offset, path);
                 }
                 Change::Begins { parent } => {
-                    let inherited = self.processes.get(&parent).cloned().unwrap_or_default();
+                    let inherited = mappings_of(&mut self.processes, parent).inherited(parent);
                     *mappings_of(&mut self.processes, pid) = inherited;
                 }
             }
