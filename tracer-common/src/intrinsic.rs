@@ -200,7 +200,7 @@ impl Intrinsic {
         matches!(self, UserStack | UserFrame | KernelStack | KernelFrame)
     }
 
-    /// Whether it names addresses of the process that was hit.
+    /// Whether it names addresses: of the process that was hit, or of the kernel when its last argument is not 0.
     pub fn names_addresses(self) -> bool {
         use Intrinsic::{ModuleOf, PrintSymbols, Symbol, SymbolLines};
         matches!(self, ModuleOf | PrintSymbols | Symbol | SymbolLines)

@@ -289,6 +289,18 @@ impl Inst {
     }
 }
 
+impl Inst {
+    /// Whether addresses of the process that was hit are named.
+    pub fn names_user_addresses(&self) -> bool {
+        match self {
+            Inst::Call { intrinsic, args, .. } => {
+                intrinsic.names_addresses() && args.last() == Some(&Arg::Long(LongOp::Imm(0)))
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Term {
     /// The blocks that may follow.
     pub fn successors(&self) -> impl Iterator<Item = Block> {

@@ -35,8 +35,10 @@ pub(super) fn names_addresses(program: &Program) -> bool {
     let bodies = program.probes.iter().map(|p| &p.body).chain(program.functions.iter().map(|f| &f.body));
     for body in bodies {
         walk::exprs(body, &mut |expr| {
-            found |=
-                matches!(&expr.kind, ExprKind::Intrinsic { intrinsic, .. } if intrinsic.names_addresses());
+            if let ExprKind::Intrinsic { intrinsic, args } = &expr.kind {
+                let is_user = args.last().is_some_and(|last| matches!(last.kind, ExprKind::Number(0)));
+                found |= is_user && intrinsic.names_addresses();
+            }
         });
     }
     found

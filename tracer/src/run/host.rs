@@ -158,6 +158,7 @@ impl Host for RealHost {
 
     fn hit(&mut self, pid: i64) {
         self.hit = pid;
+        self.symbols.next_hit();
     }
 
     fn symbol(&mut self, space: Space, address: u64, form: Form) -> String {

@@ -110,9 +110,7 @@ impl std::error::Error for RunError {}
 /// Whether anything in the user domain names addresses of traced programs.
 fn names_addresses(module: &Module) -> bool {
     let insts = module.functions.iter().flat_map(|function| &function.blocks).flat_map(|block| &block.insts);
-    insts
-        .into_iter()
-        .any(|(inst, _)| matches!(inst, Inst::Call { intrinsic, .. } if intrinsic.names_addresses()))
+    insts.map(|(inst, _)| inst).any(Inst::names_user_addresses)
 }
 
 /// How to run.

@@ -39,11 +39,10 @@ impl Selector<'_, '_> {
 
     /// The hit is one for the handler: counts it, and takes what the handler needs.
     pub(super) fn enter(&mut self) -> Result {
-        let plain_exit = self.plain_exit;
         self.count_hit();
         let locks = self.locks();
         if self.storage.scratch > 0 {
-            self.claim(plain_exit)?;
+            self.claim()?;
         }
         if !locks.is_empty() {
             self.lock(&locks)?;
@@ -54,7 +53,7 @@ impl Selector<'_, '_> {
             self.ticks = Some(ticks);
         }
         self.init_strings();
-        self.release(plain_exit, &locks);
+        self.release(&locks);
         self.leave = self.exit;
         Ok(())
     }
@@ -71,7 +70,7 @@ impl Selector<'_, '_> {
     }
 
     /// Leaves when the session is about one process and this is another.
-    fn filter(&mut self, word: Memory, plain_exit: super::Label) {
+    fn filter(&mut self, word: Memory) {
         let wanted = self.load_from(Size::Dw, word);
         let (ours, limited) = (self.block(false), self.block(true));
         self.jump_if(JumpOp::Ne, wanted, 0, limited);
@@ -79,24 +78,23 @@ impl Selector<'_, '_> {
         self.aside(limited, |s| {
             let process = s.call_for(Helper::GetCurrentPidTgid, &[]);
             s.alu(AluOp::Rsh, process, 32);
-            s.jump_if(JumpOp::Ne, process, wanted, plain_exit);
+            s.jump_if(JumpOp::Ne, process, wanted, s.plain_exit);
             s.jump(ours);
         });
         self.at(ours);
     }
 
     fn look_at_session(&mut self) {
-        let plain_exit = self.plain_exit;
         let map = self.shared.ledger();
         let offset = ledger::offset(self.program, Cell::Hits);
         let row = self.known(Constant::MapValue(map, offset));
         self.row = Some(row);
         let state = self.header(ledger::STATE);
         let state = self.load_from(Size::W, state);
-        self.jump_if(JumpOp::Ne, state, 0, plain_exit);
+        self.jump_if(JumpOp::Ne, state, 0, self.plain_exit);
         if self.is_filtered() {
             let word = self.header(ledger::FILTER);
-            self.filter(word, plain_exit);
+            self.filter(word);
         }
     }
 
@@ -108,13 +106,13 @@ impl Selector<'_, '_> {
         self.push(VInsn::Atomic { op: AtomicOp::Add, fetch: false, base: row, off: 0, src: one });
     }
 
-    fn claim(&mut self, plain_exit: super::Label) -> Result {
+    fn claim(&mut self) -> Result {
         let stride = CLAIM + self.shared.scratch.next_multiple_of(8);
         let slots = self.shared.target.scratch_slots;
         let refused = self.block(true);
         self.aside(refused, |s| {
             s.count(Cell::SkippedNesting);
-            s.jump(plain_exit);
+            s.jump(s.plain_exit);
         });
         let scratch = self.reg();
         if self.shared.target.features.atomics_fetch {
@@ -336,12 +334,12 @@ impl Selector<'_, '_> {
     }
 
     /// The block that all paths through the handler end in.
-    fn release(&mut self, plain_exit: super::Label, locks: &[GlobalId]) {
+    fn release(&mut self, locks: &[GlobalId]) {
         let exit = self.exit;
         self.aside(exit, |s| {
             s.unlock(locks);
             s.release_scratch();
-            s.jump(plain_exit);
+            s.jump(s.plain_exit);
         });
     }
 

@@ -64,12 +64,10 @@ impl Selector<'_, '_> {
         self.prepend(text, position, address);
         self.jump(head);
         self.at(done);
-        let from = self.within(text, position, 0);
-        let Base::Reg(from) = from.base else { panic!("this is a bug: an area that is in the frame") };
-        self.mov(position, from);
-        self.alu(AluOp::Add, position, text.off);
+        let from = self.within(text, position);
+        let from = self.address(from);
         let home = self.home(dest);
-        self.string_from(home, self.capacity(dest), position.into());
+        self.string_from(home, self.capacity(dest), from);
     }
 
     pub(super) fn frame_of(&mut self, space: Space, dest: Var, number: LongOp) {
@@ -153,24 +151,24 @@ impl Selector<'_, '_> {
         self.alu(AluOp::Lsh, offset, 3);
         self.alu(AluOp::Add, offset, frames.first);
         self.alu(AluOp::And, offset, ROOM as i32 - 1);
-        let from = self.within(frames.area, offset, 0);
+        let from = self.within(frames.area, offset);
         self.load_from(Size::Dw, from)
     }
 
     /// Memory at an offset that is known only when it runs.
-    fn within(&mut self, memory: Memory, offset: VReg, more: u32) -> Memory {
+    fn within(&mut self, memory: Memory, offset: VReg) -> Memory {
         let Base::Reg(base) = memory.base else { panic!("this is a bug: an area that is in the frame") };
         let at = self.reg();
         self.mov(at, base);
         self.alu(AluOp::Add, at, offset);
-        Memory { base: Base::Reg(at), off: memory.off + more as i32 }
+        Memory { base: Base::Reg(at), ..memory }
     }
 
     /// Writes a number before the text, and a blank behind it.
     fn prepend(&mut self, text: Memory, position: VReg, number: VReg) {
         self.alu(AluOp::Sub, position, 17);
         self.alu(AluOp::And, position, TEXT as i32 - 1);
-        let to = self.within(text, position, 0);
+        let to = self.within(text, position);
         let (high, low) = (self.reg(), self.reg());
         self.mov(high, number);
         self.alu(AluOp::Rsh, high, 32);
@@ -184,7 +182,7 @@ impl Selector<'_, '_> {
         self.alu(AluOp::Add, position, zeros);
         self.alu(AluOp::Sub, position, 2);
         self.alu(AluOp::And, position, TEXT as i32 - 1);
-        let to = self.within(text, position, 0);
+        let to = self.within(text, position);
         self.store(Size::B, to, i32::from(b'0'));
         self.store(Size::B, to.at(1), i32::from(b'x'));
     }

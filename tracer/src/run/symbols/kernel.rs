@@ -8,18 +8,22 @@ use tracer_common::symbol::Form;
 
 use crate::world::World;
 
-/// Functions of the kernel and its modules, by address.
+/// Functions of the kernel and its modules: the text, and where the line of each is, by address.
 #[derive(Default, Debug)]
 pub struct KernelSymbols {
-    symbols: Vec<Symbol>,
+    text: String,
+    lines: Vec<(u64, usize)>,
 }
 
+/// A function.
 #[derive(Debug)]
-struct Symbol {
+struct Symbol<'t> {
     address: u64,
-    name: String,
+    name: &'t str,
     /// `kernel`, or the module's name.
-    module: String,
+    module: &'t str,
+    /// Bytes up to the next function.
+    size: u64,
 }
 
 /// A module's last function is no longer than this.
@@ -29,52 +33,62 @@ impl KernelSymbols {
     /// Reads them. Nothing is known where the kernel tells no addresses (`kptr_restrict`).
     pub fn read(world: &dyn World) -> KernelSymbols {
         let text = world.read_text(Path::new("/proc/kallsyms")).unwrap_or_default();
-        let mut symbols: Vec<Symbol> = text.lines().filter_map(symbol).collect();
-        symbols.sort_by_key(|symbol| symbol.address);
-        KernelSymbols { symbols }
+        let mut lines = Vec::new();
+        let mut at = 0;
+        for line in text.split_inclusive('\n') {
+            lines.extend(words(line).map(|(address, ..)| (address, at)));
+            at += line.len();
+        }
+        lines.sort_unstable();
+        KernelSymbols { text, lines }
     }
 
     /// What is told of an address; the address itself where nothing is known.
     pub fn text(&self, address: u64, form: Form) -> String {
-        let Some((symbol, size)) = self.find(address) else { return format!("{address:#x}") };
+        let Some(symbol) = self.find(address) else { return format!("{address:#x}") };
         let start = format!("{}+{:#x}", symbol.name, address - symbol.address);
         match form {
-            Form::Name => symbol.name.clone(),
+            Form::Name => symbol.name.to_owned(),
             Form::Brief => start,
             Form::Short => format!("{start} [{}]", symbol.module),
-            Form::Data | Form::DataFileLine => format!("{start}/{size:#x} [{}]", symbol.module),
+            Form::Data | Form::DataFileLine => format!("{start}/{:#x} [{}]", symbol.size, symbol.module),
             Form::FileLine | Form::File | Form::Line => format!("{address:#x}"),
         }
     }
 
     /// The module that an address is of, `kernel` for the kernel itself.
     pub fn module_of(&self, address: u64) -> Option<String> {
-        Some(self.find(address)?.0.module.clone())
+        Some(self.find(address)?.module.to_owned())
     }
 
-    /// The function that an address is in, and the bytes up to the next.
-    fn find(&self, address: u64) -> Option<(&Symbol, u64)> {
-        let after = self.symbols.partition_point(|symbol| symbol.address <= address);
-        let last = self.symbols[..after].last()?;
+    /// The function that an address is in.
+    fn find(&self, address: u64) -> Option<Symbol<'_>> {
+        let after = self.lines.partition_point(|(start, _)| *start <= address);
+        let (start, _) = *self.lines[..after].last()?;
         // Of several names for one address, the first.
-        let first = self.symbols[..after].partition_point(|symbol| symbol.address < last.address);
-        let symbol = &self.symbols[first];
-        let next = self.symbols.get(after).map_or(u64::MAX, |next| next.address);
-        let size = next - symbol.address;
-        (size <= LONGEST || address - symbol.address < LONGEST).then_some((symbol, size))
+        let first = self.lines[..after].partition_point(|(earlier, _)| *earlier < start);
+        let (_, name, module) = words(&self.text[self.lines[first].1..])?;
+        let next = self.lines.get(after).map_or(u64::MAX, |(next, _)| *next);
+        let size = next - start;
+        (size <= LONGEST || address - start < LONGEST).then_some(Symbol {
+            address: start,
+            name,
+            module,
+            size,
+        })
     }
 }
 
-/// A line: address, type, name, and the module in brackets. Only code.
-fn symbol(line: &str) -> Option<Symbol> {
-    let mut words = line.split_ascii_whitespace();
+/// The first line of a text: address, type, name, and the module in brackets. Only code.
+fn words(text: &str) -> Option<(u64, &str, &str)> {
+    let mut words = text.lines().next()?.split_ascii_whitespace();
     let address = u64::from_str_radix(words.next()?, 16).ok().filter(|address| *address != 0)?;
     if !matches!(words.next()?, "t" | "T" | "w" | "W") {
         return None;
     }
-    let name = words.next()?.to_owned();
+    let name = words.next()?;
     let module = words.next().map_or("kernel", |module| module.trim_matches(['[', ']']));
-    Some(Symbol { address, name, module: module.to_owned() })
+    Some((address, name, module))
 }
 
 #[cfg(test)]

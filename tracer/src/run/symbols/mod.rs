@@ -33,17 +33,30 @@ pub struct Symbols {
     processes: BTreeMap<i64, Mappings>,
     modules: BTreeMap<PathBuf, Option<Rc<Module>>>,
     events: Option<Events>,
+    /// What the kernel told up to the hit has been taken over.
+    caught_up: bool,
 }
 
 impl Symbols {
     /// Nothing is read before it is asked for.
     pub fn new(world: Box<dyn World>) -> Symbols {
-        Symbols { world, processes: BTreeMap::new(), modules: BTreeMap::new(), events: None }
+        Symbols {
+            world,
+            processes: BTreeMap::new(),
+            modules: BTreeMap::new(),
+            events: None,
+            caught_up: false,
+        }
     }
 
     /// Lets the kernel tell what a process and its later children map, or all processes.
     pub fn watch(&mut self, pid: Option<u32>) {
         self.events = Some(Events::new(pid));
+    }
+
+    /// What follows is about another hit, for which the kernel may have told more.
+    pub fn next_hit(&mut self) {
+        self.caught_up = false;
     }
 
     /// What is told of an address; the address itself where nothing is known.
@@ -58,21 +71,17 @@ impl Symbols {
 
     fn known(&mut self, pid: i64, address: u64, form: Form) -> Option<String> {
         let mapping = self.mapping(pid, address)?;
-        let path = mapping.path.display().to_string();
         let module = self.module(&mapping.path);
         let linked = module.as_ref().and_then(|module| module.linked(mapping.offset_of(address)));
         let symbol = module.as_ref().zip(linked).and_then(|(module, linked)| module.symbol(linked));
         let line = |world: &dyn World| module.as_ref()?.line(world, linked?);
-        let brief = |offset: u64, name: &str| format!("{name}+{offset:#x}");
+        let start = || Some(format!("{}+{:#x}", symbol?.name, linked? - symbol?.address));
         match form {
             Form::Name => Some(symbol?.name.clone()),
-            Form::Brief => symbol.map(|symbol| brief(linked? - symbol.address, &symbol.name).into())?,
-            Form::Short => {
-                let file = mapping.path.file_name()?.to_string_lossy();
-                let symbol = symbol?;
-                Some(format!("{} [{file}]", brief(linked? - symbol.address, &symbol.name)))
-            }
+            Form::Brief => start(),
+            Form::Short => Some(format!("{} [{}]", start()?, mapping.path.file_name()?.display())),
             Form::Data | Form::DataFileLine => {
+                let path = mapping.path.display();
                 let Some(symbol) = symbol else {
                     return Some(format!(
                         "{address:#x} [{path}+{:#x}/{:#x}]",
@@ -82,8 +91,7 @@ impl Symbols {
                 };
                 let place = if form == Form::DataFileLine { line(&*self.world) } else { None };
                 let place = place.map_or(String::new(), |line| format!(" at {}:{}", line.file, line.line));
-                let start = brief(linked? - symbol.address, &symbol.name);
-                Some(format!("{start}/{:#x}{place} [{path}]", symbol.size))
+                Some(format!("{}/{:#x}{place} [{path}]", start()?, symbol.size))
             }
             Form::FileLine => line(&*self.world).map(|line| format!("{}:{}", line.file, line.line)),
             Form::File => line(&*self.world).map(|line| line.file),
@@ -99,7 +107,8 @@ impl Symbols {
 
     /// Takes over what the kernel has told since.
     fn catch_up(&mut self) {
-        let Some(events) = &mut self.events else { return };
+        let Some(events) = self.events.as_mut().filter(|_| !self.caught_up) else { return };
+        self.caught_up = true;
         for Event { time, pid, change } in events.take() {
             match change {
                 Change::Executes => mappings_of(&mut self.processes, pid).execute(time),

@@ -28,7 +28,6 @@ impl Module {
         if elf.section(".symtab").is_empty() {
             let found = find(world, &elf);
             symbols.extend(found.symbols);
-            symbols.sort_by_key(|symbol| symbol.address);
             info.get_or_init(|| found.info);
         }
         // A name with a size says where it ends.
