@@ -337,17 +337,16 @@ impl Finder<'_> {
             return Ok(found);
         }
         let names: Vec<&str> = self.program.module.symbols().iter().map(|s| s.name.as_str()).collect();
-        let diagnostic = self.no_function();
-        Err(if names.is_empty() {
-            diagnostic
-                .hint("it is stripped: it has neither symbols nor debug information")
-                .hint(format!("looked for debug information in {}", self.program.module.looked.join(", ")))
-        } else {
-            match suggest::hint(&self.pattern.function, names) {
-                Some(hint) => diagnostic.hint(hint),
-                None => diagnostic,
-            }
-        })
+        let (what, mut diagnostic) = (&self.pattern.function, self.no_function());
+        if let Some(hint) = suggest::hint(what, names.iter().copied()) {
+            diagnostic = diagnostic.hint(hint);
+        }
+        Err(diagnostic
+            .hint(match names.len() {
+                0 => "it is stripped: it has neither symbols nor debug information".to_owned(),
+                n => format!("it has no debug information, only the names of {n} functions"),
+            })
+            .hint(format!("looked for debug information in {}", self.program.module.looked.join(", "))))
     }
 
     fn no_function(&self) -> Diagnostic {
