@@ -91,11 +91,11 @@ impl Verifier<'_> {
 
     pub(super) fn hist_itself(&mut self, hist: HistOp) {
         if let HistOp::Linear { low, high, width } = hist {
-            let sane = width > 0 && low < high;
+            let sane = width > 0 && low <= high;
             // Only then is the number of buckets defined.
             let count = if sane { (i128::from(high) - i128::from(low)) / i128::from(width) + 3 } else { 0 };
             let sane = sane && count <= MAX_BUCKETS as i128;
-            self.check(sane, "a linear histogram has low < high, width > 0 and at most 65536 buckets");
+            self.check(sane, "a linear histogram has low <= high, width > 0 and at most 65536 buckets");
         }
     }
 
