@@ -12,7 +12,7 @@ use tracer::debuginfo::btf::Btf;
 use tracer::debuginfo::elf::ElfFile;
 use tracer::debuginfo::find::find;
 use tracer::debuginfo::model::{TypeId, Types};
-use tracer::debuginfo::sdt;
+use tracer::debuginfo::{operand, sdt};
 use tracer::diagnostics::Sink;
 use tracer::sema::library::Library;
 use tracer::sema::{self, families};
@@ -116,7 +116,11 @@ fn look(path: &Path, bytes: Vec<u8>) {
     world.files.insert(path.to_owned(), bytes);
     let Ok(elf) = ElfFile::open(&world, path) else { return };
     let _ = (elf.functions(), elf.build_id(), elf.debug_link(), elf.embedded().is_some(), elf.entry());
-    let _ = (elf.needed(), elf.run_path(), elf.interpreter(), elf.stubs(), sdt::marks(&elf));
+    let _ = (elf.needed(), elf.run_path(), elf.interpreter(), elf.stubs());
+    for mark in sdt::marks(&elf) {
+        let symbol = |name: &str| elf.addresses(name).pop_first().ok_or_else(|| name.to_owned());
+        mark.args.iter().for_each(|text| drop(operand::argument(text, &symbol)));
+    }
     let Some(info) = find(&world, &elf).info else { return };
     let types = info.types();
     for function in info.functions().iter().take(30) {

@@ -2,6 +2,7 @@
 //!
 //! **Not here:** which file has the debug information (`find`), what debug sections mean (`dwarf`), notes of marks (`sdt`), libraries and calls of them (`dynamic`).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -155,6 +156,17 @@ impl ElfFile {
         symbols.sort_by(|a, b| (a.address, &a.name).cmp(&(b.address, &b.name)));
         symbols.dedup_by(|a, b| a.address == b.address && a.name == b.name);
         symbols
+    }
+
+    /// Addresses as linked of what symbols of this name are, in both symbol tables; thread-local ones have none.
+    pub fn addresses(&self, name: &str) -> BTreeSet<u64> {
+        let Some(file) = self.parsed() else { return BTreeSet::new() };
+        file.symbols()
+            .chain(file.dynamic_symbols())
+            .filter(|symbol| symbol.is_definition() && symbol.kind() != SymbolKind::Tls)
+            .filter(|symbol| symbol.name_bytes() == Ok(name.as_bytes()))
+            .map(|symbol| symbol.address())
+            .collect()
     }
 
     /// The file in `.gnu_debugdata`: the names of functions that the file itself has not, compressed.

@@ -22,10 +22,17 @@ use crate::world::World;
 pub struct Found {
     /// Its debug information.
     pub info: Option<DebugInfo>,
-    /// Names of functions that are in another file than the code.
-    pub symbols: Vec<Symbol>,
+    /// Other files than the code's, whose symbols are the code's too.
+    pub files: Vec<ElfFile>,
     /// Where something was looked for in vain, and why.
     pub looked: Vec<String>,
+}
+
+impl Found {
+    /// Names of functions that are in other files than the code.
+    pub fn functions(&self) -> Vec<Symbol> {
+        self.files.iter().flat_map(ElfFile::functions).collect()
+    }
 }
 
 /// Where debug packages put their files.
@@ -40,11 +47,12 @@ pub fn download(world: &dyn World, elf: &ElfFile) -> Option<Found> {
     let search = Search { world, elf, roots: &roots, looked: RefCell::default() };
     let mut found = Found::default();
     let debug = search.downloaded(&id);
-    if let Some(debug) = &debug {
+    let is_there = debug.is_some();
+    if let Some(debug) = debug {
         search.take(debug, &mut found);
     }
     found.looked = search.looked.into_inner();
-    (debug.is_some() || !found.looked.is_empty()).then_some(found)
+    (is_there || !found.looked.is_empty()).then_some(found)
 }
 
 /// Looks for the debug information of a file.
@@ -67,13 +75,11 @@ pub fn find(world: &dyn World, elf: &ElfFile) -> Found {
             search.tell(format!("{shown} ({why})"));
             continue;
         }
-        if search.take(&debug, &mut found) {
+        if search.take(debug, &mut found) {
             break;
         }
     }
-    if let Some(inside) = elf.embedded() {
-        found.symbols.extend(inside.functions());
-    }
+    found.files.extend(elf.embedded());
     found.looked = search.looked.into_inner();
     found
 }
@@ -139,12 +145,12 @@ impl Search<'_> {
     }
 
     /// Takes what a file has; whether that is debug information.
-    fn take(&self, debug: &ElfFile, found: &mut Found) -> bool {
-        found.info = self.load(debug);
-        found.symbols.extend(debug.functions());
+    fn take(&self, debug: ElfFile, found: &mut Found) -> bool {
+        found.info = self.load(&debug);
         if found.info.is_none() {
             self.tell(format!("{} (it has none)", debug.path.display()));
         }
+        found.files.push(debug);
         found.info.is_some()
     }
 

@@ -5,7 +5,7 @@
 //!
 //! Rooms, in reading order: `model` (the format-neutral words), `btf` (the kernel's own types), `elf` (sections,
 //! symbols, offsets), `dynamic` (libraries), `checksum`, `dwarf` (functions, variables, locations), `find` (files that have them),
-//! `sdt` (static marks).
+//! `sdt` (static marks), `operand` (their arguments).
 
 pub mod btf;
 mod checksum;
@@ -14,4 +14,5 @@ mod dynamic;
 pub mod elf;
 pub mod find;
 pub mod model;
+pub mod operand;
 pub mod sdt;

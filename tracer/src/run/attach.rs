@@ -134,12 +134,8 @@ fn single(
         }
     };
     match &site.attach {
-        AttachPoint::User { pid: Some(_), .. } => Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "probes of one process need a kernel with uprobe_multi links (6.6); -x PID works on any",
-        )),
-        AttachPoint::User { path, offset, semaphore, pid: None } => {
-            // A perf event's process is one thread: only a multi link can be limited to a whole process.
+        AttachPoint::User { path, offset, semaphore, pid: _ } => {
+            // A perf event's process is one thread: programs for such events look at the process themselves.
             Ok(vec![event(perf_event::uprobe(path, *offset, semaphore.unwrap_or(0), is_return, None)?)?])
         }
         AttachPoint::Kernel { symbol, offset, .. } => {

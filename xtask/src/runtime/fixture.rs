@@ -65,6 +65,32 @@ const FIXTURES: &[Fixture] = &[
         stripped: false,
     },
     Fixture { name: "usdt", source: Source::File("usdt.c"), flags: &["-g", "-O2"], stripped: false },
+    Fixture { name: "forms", source: Source::File("forms.c"), flags: &["-g", "-O2"], stripped: false },
+    Fixture {
+        name: "forms_nopie",
+        source: Source::File("forms.c"),
+        flags: &["-O0", "-no-pie"],
+        stripped: false,
+    },
+    Fixture {
+        name: "libmarks.so",
+        source: Source::File("libmarks.c"),
+        flags: &["-O2", "-shared", "-fPIC"],
+        stripped: true,
+    },
+    Fixture { name: "opener", source: Source::File("opener.c"), flags: &["-g", "-O2"], stripped: false },
+    Fixture {
+        name: "callees",
+        source: Source::File("callees.c"),
+        flags: &["-g", "-O2", "-pthread"],
+        stripped: false,
+    },
+    Fixture {
+        name: "callees_fp",
+        source: Source::File("callees.c"),
+        flags: &["-g", "-O1", "-fno-omit-frame-pointer", "-no-pie", "-pthread"],
+        stripped: false,
+    },
     Fixture { name: "reader", source: Source::File("reader.c"), flags: &["-g", "-O2"], stripped: false },
     Fixture {
         name: "nest",

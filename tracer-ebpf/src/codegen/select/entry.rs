@@ -16,7 +16,7 @@ use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{GlobalId, Inst};
 use tracer_common::layout::{MapKind, MapSpec};
 use tracer_common::ledger::{self, Cell};
-use tracer_common::manifest::ProgramKind;
+use tracer_common::manifest::{AttachPoint, ProgramKind};
 
 /// Bytes before a scratch slot's memory: its claim word.
 const CLAIM: u32 = 8;
@@ -69,6 +69,25 @@ impl Selector<'_, '_> {
             && !self.shared.target.features.uprobe_multi
     }
 
+    /// The process of `process(PID)`: the places of one probe point, and so of one program, have the same.
+    fn only(&self) -> Option<u32> {
+        let first = self.shared.manifest.sites.get(*self.entry.sites.first()? as usize)?;
+        match first.attach {
+            AttachPoint::User { pid, .. } => pid,
+            _ => None,
+        }
+    }
+
+    /// Leaves when the probe is about one process and this is another.
+    fn leave_others(&mut self, pid: u32) {
+        let process = self.call_for(Helper::GetCurrentPidTgid, &[]);
+        self.alu(AluOp::Rsh, process, 32);
+        let ours = self.block(false);
+        self.jump_if(JumpOp::Ne, process, pid as i32, self.plain_exit);
+        self.jump(ours);
+        self.at(ours);
+    }
+
     /// Leaves when the session is about one process and this is another.
     fn filter(&mut self, word: Memory) {
         let wanted = self.load_from(Size::Dw, word);
@@ -93,8 +112,13 @@ impl Selector<'_, '_> {
         let state = self.load_from(Size::W, state);
         self.jump_if(JumpOp::Ne, state, 0, self.plain_exit);
         if self.is_filtered() {
-            let word = self.header(ledger::FILTER);
-            self.filter(word);
+            match self.only() {
+                Some(pid) => self.leave_others(pid),
+                None => {
+                    let word = self.header(ledger::FILTER);
+                    self.filter(word);
+                }
+            }
         }
     }
 

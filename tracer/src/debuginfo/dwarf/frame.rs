@@ -2,7 +2,10 @@
 
 use std::sync::OnceLock;
 
-use gimli::{BaseAddresses, CfaRule, CieOrFde, Register, UnwindContext, UnwindOffset, UnwindSection};
+use gimli::{
+    BaseAddresses, CfaRule, CieOrFde, Register, RegisterRule, UnwindContext, UnwindOffset, UnwindSection,
+    UnwindTableRow,
+};
 
 use super::Slice;
 use crate::debuginfo::elf::ElfFile;
@@ -43,12 +46,29 @@ impl Frames {
 
     /// Register and offset that give the canonical frame address at an address.
     pub(super) fn cfa(&self, at: u64) -> Option<(u8, i64)> {
-        let rule = |rule: &CfaRule<usize>| match rule {
+        let rule = |row: &UnwindTableRow<usize>| match row.cfa() {
             CfaRule::RegisterAndOffset { register, offset } => Some((number(*register)?, *offset)),
             CfaRule::Expression(_) => None,
         };
         let eh = self.row(&self.eh, &self.eh_entries, at, rule);
         eh.or_else(|| self.row(&self.debug, &self.debug_entries, at, rule))?
+    }
+
+    /// How the caller's frame is found from an instruction: by the canonical frame address, and where the frame pointer
+    /// was saved. `None` when the call frame information does not say it in a way that can be followed.
+    pub(super) fn step(&self, at: u64) -> Option<Step> {
+        let row = |row: &UnwindTableRow<usize>| {
+            let CfaRule::RegisterAndOffset { register, offset } = row.cfa() else { return None };
+            let cfa = (number(*register)?, *offset);
+            let pointer = match row.register(gimli::X86_64::RBP) {
+                Some(RegisterRule::Offset(offset)) => Saved::At(offset),
+                None | Some(RegisterRule::Undefined | RegisterRule::SameValue) => Saved::Kept,
+                _ => Saved::Unknown,
+            };
+            Some(Step { cfa, pointer })
+        };
+        let eh = self.row(&self.eh, &self.eh_entries, at, row);
+        eh.or_else(|| self.row(&self.debug, &self.debug_entries, at, row))?
     }
 
     /// What a rule says of the row for an address in a section; `None` when there is no row.
@@ -57,7 +77,7 @@ impl Frames {
         section: &S,
         entries: &OnceLock<Vec<(u64, usize)>>,
         at: u64,
-        rule: impl Fn(&CfaRule<usize>) -> T,
+        rule: impl Fn(&UnwindTableRow<usize>) -> T,
     ) -> Option<T>
     where
         S::Offset: UnwindOffset<usize>,
@@ -75,7 +95,7 @@ impl Frames {
             }
             let mut context = UnwindContext::new();
             let row = entry.unwind_info_for_address(section, &self.bases, &mut context, at).ok()?;
-            return Some(rule(row.cfa()));
+            return Some(rule(row));
         }
         None
     }
@@ -96,6 +116,26 @@ impl Frames {
         found.sort_unstable();
         found
     }
+}
+
+/// How to get from a frame to its caller's: the return address is right below the canonical frame address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// The canonical frame address: a register (DWARF number) and an offset.
+    pub cfa: (u8, i64),
+    /// The caller's frame pointer.
+    pub pointer: Saved,
+}
+
+/// Where a register of the caller is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Saved {
+    /// Still in the register.
+    Kept,
+    /// In memory, so far from the canonical frame address.
+    At(i64),
+    /// Nobody says.
+    Unknown,
 }
 
 /// Entries that are looked at for an address: they do not overlap.

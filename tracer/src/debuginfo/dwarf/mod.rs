@@ -26,6 +26,7 @@ use crate::debuginfo::elf::ElfFile;
 use crate::debuginfo::model::{Absence, Location, TypeId};
 use crate::world::Part;
 
+pub use frame::{Saved, Step};
 pub use function::Function;
 pub use line::Line;
 pub use scope::{Inlined, Instance};
@@ -247,6 +248,11 @@ impl DebugInfo {
 
     pub(crate) fn units(&self) -> &[Unit] {
         &self.units
+    }
+
+    /// How the caller's frame is found from an instruction.
+    pub fn step(&self, at: u64) -> Option<Step> {
+        self.frames.step(at)
     }
 
     pub(crate) fn frames(&self) -> &frame::Frames {

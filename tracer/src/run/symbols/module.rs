@@ -27,7 +27,7 @@ impl Module {
         let info = OnceCell::new();
         if elf.section(".symtab").is_empty() {
             let found = find(world, &elf);
-            symbols.extend(found.symbols);
+            symbols.extend(found.functions());
             info.get_or_init(|| found.info);
         }
         // A name with a size says where it ends.

@@ -1,6 +1,5 @@
 //! `.function("pattern")` and what may follow it.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::pattern::{Lines, Pattern};
@@ -14,7 +13,7 @@ use crate::sema::family::Candidate;
 use crate::syntax::ast::ProbePointComponent;
 
 /// What follows `.function("…")`.
-enum Variant {
+pub(super) enum Variant {
     /// Nothing: functions and inlined copies.
     Plain,
     /// `.call`, `.exported`: what has code of its own.
@@ -89,7 +88,7 @@ pub(super) fn resolve(
     let pattern =
         Pattern::parse(&written).map_err(|why| Diagnostic::error(Code::ProbePoint, what.span, why))?;
     let finder = Finder { program, pattern: &pattern, what };
-    let Some(info) = &program.module.info else { return finder.by_symbol(&variant) };
+    let Some(info) = program.module.info() else { return finder.by_symbol(&variant) };
     let found = match &variant {
         Variant::Plain => {
             let mut found = finder.calls(info, |_| true, "");
@@ -106,15 +105,15 @@ pub(super) fn resolve(
     if found.is_empty() { finder.nothing(info, &variant) } else { Ok(found) }
 }
 
-struct Finder<'p> {
-    program: &'p Program,
-    pattern: &'p Pattern,
-    what: &'p ProbePointComponent,
+pub(super) struct Finder<'p> {
+    pub(super) program: &'p Program,
+    pub(super) pattern: &'p Pattern,
+    pub(super) what: &'p ProbePointComponent,
 }
 
 impl Finder<'_> {
     /// Functions that fit, by their names in the source; of those that do not, by the names of their symbols.
-    fn functions<'i>(&self, info: &'i DebugInfo) -> Vec<&'i Function> {
+    pub(super) fn functions<'i>(&self, info: &'i DebugInfo) -> Vec<&'i Function> {
         let fits = |function: &&Function| {
             self.pattern.is_function(&function.name, || function.qualified()) && self.is_place(info, function)
         };
@@ -179,7 +178,7 @@ impl Finder<'_> {
         Some(found)
     }
 
-    fn point(&self, declared: &str, function: &str, suffix: &str) -> String {
+    pub(super) fn point(&self, declared: &str, function: &str, suffix: &str) -> String {
         format!("{}.function(\"{function}{declared}\"){suffix}", self.program.text)
     }
 
@@ -200,7 +199,7 @@ impl Finder<'_> {
         copies.filter_map(|copy| self.copy(info, copy, suffix)).collect()
     }
 
-    fn copy(&self, info: &DebugInfo, copy: &Inlined, suffix: &str) -> Option<Candidate> {
+    pub(super) fn copy(&self, info: &DebugInfo, copy: &Inlined, suffix: &str) -> Option<Candidate> {
         let declared = info.declared_inlined(copy);
         if self.pattern.file.is_some()
             && !declared.as_ref().is_some_and(|(path, _)| self.pattern.is_file(path))
@@ -212,59 +211,6 @@ impl Finder<'_> {
         let place = declared.map_or(String::new(), |(file, line)| format!("@{file}:{line}"));
         let point = self.point(&place, &copy.name, suffix);
         Some(candidate(self.program, offset, point, &copy.name, Rc::new(scope)))
-    }
-
-    /// Calls of functions by those that fit: at the call instructions, where the arguments are ready.
-    fn callees(&self, info: &DebugInfo, callee: &str, levels: u64) -> Result<Vec<Candidate>, Diagnostic> {
-        let functions = self.functions(info);
-        if functions.is_empty() {
-            return self.nothing(info, &Variant::Plain);
-        }
-        let mut found = Vec::new();
-        let mut known = Vec::new();
-        // Callers, each once, with their level.
-        let mut seen: BTreeSet<u64> = functions.iter().map(|function| function.low).collect();
-        let mut callers: VecDeque<(&Function, u64)> = functions.into_iter().map(|f| (f, 1)).collect();
-        while let Some((caller, level)) = callers.pop_front() {
-            for (name, back) in info.calls(caller) {
-                known.push(name.clone());
-                if !glob_match(callee, &name) {
-                    continue;
-                }
-                let Some((at, target)) = self.program.module.elf.call_before(back) else { continue };
-                let Some(function) = info.function_at(target).filter(|f| f.low == target) else { continue };
-                if level < levels && seen.insert(function.low) {
-                    callers.push_back((function, level + 1));
-                }
-                let Some(offset) = self.program.module.elf.file_offset(at) else { continue };
-                let scope = CodeScope::at_call(&self.program.module, info.entry_instance(function), at);
-                let point = self.point(&declared(info, function), &name, ".call");
-                found.push(candidate(self.program, offset, point, &name, Rc::new(scope)));
-            }
-            let index = info.functions().iter().position(|f| f == caller);
-            for copy in info.inlined().iter().filter(|copy| Some(copy.function) == index) {
-                known.push(copy.name.clone());
-                if glob_match(callee, &copy.name) {
-                    found.extend(self.copy(info, copy, ".inline"));
-                }
-            }
-        }
-        if found.is_empty() {
-            known.sort();
-            known.dedup();
-            let mut diagnostic = Diagnostic::error(
-                Code::ProbePoint,
-                self.what.span,
-                format!("{} calls no function {callee} that can be probed", self.pattern.function),
-            );
-            diagnostic = if known.is_empty() {
-                diagnostic.hint("only optimised code says what it calls: build with -O1 or more")
-            } else {
-                diagnostic.hint(format!("it calls {}", known.join(", ")))
-            };
-            return Err(diagnostic);
-        }
-        Ok(found)
     }
 
     fn labels(&self, info: &DebugInfo, label: &str) -> Result<Vec<Candidate>, Diagnostic> {
@@ -346,7 +292,7 @@ impl Finder<'_> {
                 0 => "it is stripped: it has neither symbols nor debug information".to_owned(),
                 n => format!("it has no debug information, only the names of {n} functions"),
             })
-            .hint(format!("looked for debug information in {}", self.program.module.looked.join(", "))))
+            .hint(format!("looked for debug information in {}", self.program.module.looked().join(", "))))
     }
 
     fn no_function(&self) -> Diagnostic {
@@ -368,12 +314,12 @@ impl Finder<'_> {
             self.what.span,
             format!("{what} needs debug information, and {} has none", self.program.module.path.display()),
         )
-        .hint(format!("looked in {}", self.program.module.looked.join(", ")))
+        .hint(format!("looked in {}", self.program.module.looked().join(", ")))
         .hint("build it with -g, or install its debug package")
     }
 
     /// Nothing fits: what comes near.
-    fn nothing(&self, info: &DebugInfo, variant: &Variant) -> Result<Vec<Candidate>, Diagnostic> {
+    pub(super) fn nothing(&self, info: &DebugInfo, variant: &Variant) -> Result<Vec<Candidate>, Diagnostic> {
         // Files without debug information may be part of a program that has some.
         if self.pattern.file.is_none()
             && matches!(variant, Variant::Plain | Variant::Call { exported: false } | Variant::Return)
@@ -396,10 +342,10 @@ impl Finder<'_> {
                 return Err(diagnostic.hint(format!("{} is at {path}:{line}, not in {file}", function.name)));
             }
         }
-        if !self.program.module.looked.is_empty() {
+        if !self.program.module.looked().is_empty() {
             diagnostic = diagnostic.hint(format!(
                 "part of its debug information was not found: {}",
-                self.program.module.looked.join(", ")
+                self.program.module.looked().join(", ")
             ));
         }
         let mut names: Vec<&str> = self.program.module.symbols().iter().map(|s| s.name.as_str()).collect();

@@ -6,17 +6,20 @@ use tracer_common::ir::{Space, Width};
 use tracer_common::manifest::AttachPoint;
 
 use super::{Program, candidate, ends, text};
-use crate::debuginfo::sdt::{self, Mark};
+use crate::debuginfo::operand::{self, Argument};
+use crate::debuginfo::sdt;
 use crate::diagnostics::{Code, Diagnostic, suggest};
 use crate::glob::glob_match;
 use crate::sema::family::{Candidate, Resolved, TargetScope};
 use crate::sema::program::{Access, TargetValue};
-use crate::sema::target_var::{At, Moved, start, unknown};
+use crate::sema::target_var::{At, Moved, plus, start, unknown};
 use crate::source::Span;
 use crate::syntax::ast::{ProbePointComponent, TargetExpr, TargetRoot};
+use crate::world::World;
 
 /// The places of marks.
 pub(super) fn resolve(
+    world: &dyn World,
     program: &Program,
     what: &ProbePointComponent,
     rest: &[ProbePointComponent],
@@ -30,26 +33,40 @@ pub(super) fn resolve(
     };
     if &*what.name == "mark" {
         ends(rest, "a mark")?;
-        return marks(program, "*", &first, what.span);
+        return marks(world, program, "*", &first, what.span);
     }
     match rest.first().map(|next| (&*next.name, text(next))) {
         Some(("mark", Some(pattern))) => {
             ends(&rest[1..], "a mark")?;
-            marks(program, &first, &pattern, what.span)
+            marks(world, program, &first, &pattern, what.span)
         }
         _ => Err(Diagnostic::error(Code::ProbePoint, what.span, "a provider needs a mark")
             .hint("process(\"…\").provider(\"…\").mark(\"…\")")),
     }
 }
 
-fn marks(program: &Program, provider: &str, pattern: &str, span: Span) -> Result<Vec<Candidate>, Diagnostic> {
+fn marks(
+    world: &dyn World,
+    program: &Program,
+    provider: &str,
+    pattern: &str,
+    span: Span,
+) -> Result<Vec<Candidate>, Diagnostic> {
     let module = &program.module;
     let all = sdt::marks(&module.elf);
     let mut found = Vec::new();
-    for mark in all.iter().filter(|m| glob_match(pattern, &m.name) && glob_match(provider, &m.provider)) {
+    // DTrace writes `-` for what C must call `__`.
+    let is_named = |name: &str| glob_match(pattern, name) || glob_match(pattern, &name.replace("__", "-"));
+    for mark in all.iter().filter(|m| is_named(&m.name) && glob_match(provider, &m.provider)) {
         let Some(offset) = module.elf.file_offset(mark.address) else { continue };
         let counter = mark.semaphore.and_then(|address| module.elf.file_offset(address));
-        let scope = MarkScope { mark: mark.clone(), is_moved: module.elf.is_moved() };
+        let moved = if module.elf.is_moved() { Moved::Hit(mark.address) } else { Moved::No };
+        let arguments = mark.args.iter().map(|text| {
+            let found =
+                operand::argument(text, &|name| module.variable(world, name)).and_then(|a| access(&a, moved));
+            found.map_err(|why| format!("{text}: {why}"))
+        });
+        let scope = MarkScope { name: mark.name.clone(), arguments: arguments.collect() };
         let point = format!("{}.provider(\"{}\").mark(\"{}\")", program.text, mark.provider, mark.name);
         let mut place = candidate(program, offset, point, "", Rc::new(scope));
         place.site.name.clone_from(&mark.name);
@@ -75,39 +92,40 @@ fn marks(program: &Program, provider: &str, pattern: &str, span: Span) -> Result
     Ok(found)
 }
 
-/// Arguments of a mark.
-struct MarkScope {
-    mark: Mark,
-    is_moved: bool,
-}
-
-impl MarkScope {
-    fn argument(&self, n: usize) -> Option<Access> {
-        let argument = self.mark.args.get(n)?.as_ref()?;
-        let moved = if self.is_moved { Moved::Hit(self.mark.address) } else { Moved::No };
-        let at = start(&argument.location, moved).ok()?;
-        let width = Width { bytes: argument.bytes, signed: argument.signed };
-        Some(match at {
-            At::Value(value) if width.bytes == 8 => value,
-            At::Value(value) => Access::Extend(Box::new(value), width),
-            At::Memory(address, offset) => Access::Load {
+/// How to read an argument.
+fn access(argument: &Argument, moved: Moved) -> Result<Access, String> {
+    let width = Width { bytes: argument.bytes, signed: argument.signed };
+    Ok(match start(&argument.location, moved)? {
+        At::Value(value) if width.bytes == 8 => value,
+        At::Value(value) => Access::Extend(Box::new(value), width),
+        At::Memory(address, offset) => match i32::try_from(offset) {
+            Ok(offset) => Access::Load { space: Space::User, address: Box::new(address), offset, width },
+            Err(_) => Access::Load {
                 space: Space::User,
-                address: Box::new(address),
-                offset: i32::try_from(offset).ok()?,
+                address: Box::new(plus(address, offset)),
+                offset: 0,
                 width,
             },
-            At::Pieces(..) => return None,
-        })
-    }
+        },
+        At::Pieces(..) => return Err("it is in pieces".to_owned()),
+    })
+}
+
+/// Arguments of a mark.
+struct MarkScope {
+    name: String,
+    /// How to read each, or why it cannot be read.
+    arguments: Vec<Result<Access, String>>,
 }
 
 impl TargetScope for MarkScope {
     fn resolve(&self, target: &TargetExpr, span: Span, _at_entry: bool) -> Result<Resolved, Diagnostic> {
-        let count = self.mark.args.len();
+        let count = self.arguments.len();
         let names: Vec<String> = (1..=count).map(|n| format!("arg{n}")).collect();
         match &target.root {
             TargetRoot::Special(name) if matches!(&**name, "parms" | "vars") => {
-                let values = (0..count).map(|n| self.argument(n)).collect();
+                let values = self.arguments.iter().map(|argument| argument.clone().ok()).collect();
+                let names = names.iter().map(|name| format!("${name}")).collect();
                 Ok(Resolved { value: TargetValue::List { list: 0, values }, names, at_entry: false })
             }
             TargetRoot::Variable(name) => {
@@ -116,15 +134,12 @@ impl TargetScope for MarkScope {
                     .and_then(|n| n.parse::<usize>().ok())
                     .filter(|n| (1..=count).contains(n));
                 let Some(n) = n else {
-                    return Err(unknown(name, &names, span, &format!("mark {}", self.mark.name)));
+                    return Err(unknown(name, &names, span, &format!("mark {}", self.name)));
                 };
-                let Some(access) = self.argument(n - 1) else {
-                    return Err(Diagnostic::error(
-                        Code::UnresolvedTarget,
-                        span,
-                        format!("argument {n} of mark {} has a form that cannot be read", self.mark.name),
-                    ));
-                };
+                let access = self.arguments[n - 1].clone().map_err(|why| {
+                    let message = format!("argument {n} of mark {} cannot be read: {why}", self.name);
+                    Diagnostic::error(Code::UnresolvedTarget, span, message)
+                })?;
                 if let Some(step) = target.path.first() {
                     return Err(Diagnostic::error(
                         Code::UnresolvedTarget,
@@ -143,6 +158,6 @@ impl TargetScope for MarkScope {
     }
 
     fn list(&self) -> Vec<String> {
-        (1..=self.mark.args.len()).map(|n| format!("$arg{n}:long")).collect()
+        (1..=self.arguments.len()).map(|n| format!("$arg{n}:long")).collect()
     }
 }

@@ -3,8 +3,9 @@
 //! Source: stapprobes(3stap), "PROCESS", "SDT MARKERS".
 //!
 //! Rooms, in reading order: this file (which form), `module` (which file), `life` (begin, end, threads, system calls),
-//! `function`, `statement`, `mark`, `plt` (places in it), `pattern` (how functions and lines are written), `scope` (variables at a place).
+//! `function`, `callee`, `statement`, `mark`, `plt` (places in it), `pattern` (how functions and lines are written), `scope` (variables at a place).
 
+mod callee;
 mod function;
 mod life;
 mod mark;
@@ -181,13 +182,14 @@ impl Process<'_> {
         what: &ProbePointComponent,
         rest: &[ProbePointComponent],
     ) -> Result<Vec<Candidate>, Diagnostic> {
-        let asks = matches!(&*what.name, "function" | "statement");
-        let program = &if asks { self.with_debug_info(program) } else { program.clone() };
+        if matches!(&*what.name, "function" | "statement") {
+            program.module.find_anywhere(self.world);
+        }
         match &*what.name {
             "function" => function::resolve(program, what, rest),
             "statement" => self.statement(program, what, rest),
             "plt" => plt::resolve(program, what, rest),
-            "mark" | "provider" => mark::resolve(program, what, rest),
+            "mark" | "provider" => mark::resolve(self.world, program, what, rest),
             "begin" | "end" | "thread" | "syscall" if what.arg.is_none() => self.life(program, what, rest),
             other if NOT_YET.contains(&other) => Err(Diagnostic::error(
                 Code::Unsupported,

@@ -1,5 +1,6 @@
 //! Which file a probe point means: by path, by name, by build-id, by process, as a library of another.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -12,33 +13,75 @@ use crate::diagnostics::{Code, Diagnostic, suggest};
 use crate::glob::{glob_match, has_wildcards};
 use crate::source::Span;
 use crate::syntax::ast::ProbePointComponent;
+use crate::world::World;
 
-/// A program or library, opened once.
+/// A program or library, opened once. Marks and the life of a process need no more than the file itself: debug
+/// information is looked for when somebody asks, servers only when this machine has none.
 pub(super) struct Module {
     pub(super) path: PathBuf,
     pub(super) elf: ElfFile,
-    pub(super) info: Option<DebugInfo>,
-    /// Where debug information was looked for, and what came of it.
-    pub(super) looked: Vec<String>,
-    /// Function symbols of other files than the code's.
-    elsewhere: Vec<Symbol>,
-    symbols: std::cell::OnceCell<Vec<Symbol>>,
-    /// Whether servers were asked for debug information.
-    asked: bool,
+    /// What this machine has.
+    found: OnceCell<Found>,
+    /// What servers have; `None` where there are none.
+    downloaded: OnceCell<Option<Found>>,
+    symbols: OnceCell<Vec<Symbol>>,
 }
 
 impl Module {
-    fn new(elf: ElfFile, found: Found, asked: bool) -> Module {
-        let Found { info, symbols: elsewhere, looked } = found;
+    fn new(elf: ElfFile) -> Module {
         let path = elf.path.clone();
-        Module { path, elf, info, looked, elsewhere, symbols: std::cell::OnceCell::new(), asked }
+        let (found, downloaded, symbols) = Default::default();
+        Module { path, elf, found, downloaded, symbols }
+    }
+
+    /// What was found by those who looked.
+    fn all(&self) -> impl Iterator<Item = &Found> {
+        self.found.get().into_iter().chain(self.downloaded.get().and_then(Option::as_ref))
+    }
+
+    /// Its debug information.
+    pub(super) fn info(&self) -> Option<&DebugInfo> {
+        self.all().find_map(|found| found.info.as_ref())
+    }
+
+    /// Where debug information was looked for, and what came of it.
+    pub(super) fn looked(&self) -> Vec<&str> {
+        self.all().flat_map(|found| &found.looked).map(String::as_str).collect()
+    }
+
+    /// Looks for debug information on this machine.
+    pub(super) fn find(&self, world: &dyn World) {
+        self.found.get_or_init(|| find(world, &self.elf));
+    }
+
+    /// Looks for debug information, on this machine and then on servers.
+    pub(super) fn find_anywhere(&self, world: &dyn World) {
+        self.find(world);
+        if self.info().is_none() && self.elf.build_id().is_some() {
+            self.downloaded.get_or_init(|| download(world, &self.elf));
+        }
+    }
+
+    /// The address as linked of a variable, by its symbol.
+    pub(super) fn variable(&self, world: &dyn World, name: &str) -> Result<u64, String> {
+        let mut addresses = self.elf.addresses(name);
+        if addresses.is_empty() {
+            self.find(world);
+            addresses =
+                self.all().flat_map(|found| &found.files).flat_map(|file| file.addresses(name)).collect();
+        }
+        match (addresses.pop_first(), addresses.len()) {
+            (Some(address), 0) => Ok(address),
+            (Some(_), more) => Err(format!("there are {} symbols {name}", more + 1)),
+            (None, _) => Err(format!("there is no symbol {name}: the file is stripped, or it was left out")),
+        }
     }
 
     /// Function symbols, sorted by address.
     pub(super) fn symbols(&self) -> &[Symbol] {
         self.symbols.get_or_init(|| {
             let mut symbols = self.elf.functions();
-            symbols.extend(self.elsewhere.iter().cloned());
+            symbols.extend(self.all().flat_map(Found::functions));
             symbols.sort_by(|a, b| (a.address, &a.name).cmp(&(b.address, &b.name)));
             symbols.dedup_by(|a, b| a.address == b.address && a.name == b.name);
             symbols
@@ -137,7 +180,7 @@ impl Process<'_> {
         paths
     }
 
-    /// Opens a file, and what has its debug information.
+    /// Opens a file.
     pub(super) fn module(&self, name: &str, span: Span) -> Result<Rc<Module>, Diagnostic> {
         let fail = |why: String| Diagnostic::error(Code::NoFile, span, why);
         let Some(found) = self.world.find_program(name) else {
@@ -154,40 +197,9 @@ impl Process<'_> {
             return Ok(module.clone());
         }
         let elf = ElfFile::open(self.world, &path).map_err(|error| fail(error.to_string()))?;
-        let found = find(self.world, &elf);
-        let module = Rc::new(Module::new(elf, found, false));
+        let module = Rc::new(Module::new(elf));
         self.modules.borrow_mut().insert(path, module.clone());
         Ok(module)
-    }
-
-    /// A program with the debug information that servers have, when this machine has none.
-    pub(super) fn with_debug_info(&self, program: &Program) -> Program {
-        let module = &program.module;
-        if module.info.is_some() || module.elf.build_id().is_none() {
-            return program.clone();
-        }
-        let mut modules = self.modules.borrow_mut();
-        let known = match modules.get(&module.path) {
-            Some(known) if known.asked => known.clone(),
-            _ => match self.downloaded(module) {
-                Some(more) => {
-                    let more = Rc::new(more);
-                    modules.insert(module.path.clone(), more.clone());
-                    more
-                }
-                None => module.clone(),
-            },
-        };
-        Program { module: known, ..program.clone() }
-    }
-
-    /// The same file once more, with what servers know of it.
-    fn downloaded(&self, module: &Module) -> Option<Module> {
-        let found = download(self.world, &module.elf)?;
-        let elf = ElfFile::open(self.world, &module.path).ok()?;
-        let symbols = module.elsewhere.iter().cloned().chain(found.symbols).collect();
-        let looked = module.looked.iter().cloned().chain(found.looked).collect();
-        Some(Module::new(elf, Found { info: found.info, symbols, looked }, true))
     }
 
     /// The libraries of programs whose names fit.

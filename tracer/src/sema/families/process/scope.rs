@@ -61,7 +61,7 @@ impl CodeScope {
     }
 
     fn info(&self) -> Option<&DebugInfo> {
-        self.module.info.as_ref()
+        self.module.info()
     }
 
     fn moved(&self, at_return: bool) -> Moved {
@@ -522,11 +522,11 @@ impl TargetScope for SymbolScope {
             span,
             format!("{path} has no debug information for {}: its variables are not known", self.name),
         );
-        if self.module.info.is_some() {
+        if self.module.info().is_some() {
             return Err(diagnostic);
         }
         Err(diagnostic
-            .hint(format!("looked in {}", self.module.looked.join(", ")))
+            .hint(format!("looked in {}", self.module.looked().join(", ")))
             .hint("build it with -g, or install its debug package"))
     }
 }

@@ -107,7 +107,7 @@ fn at_address(program: &Program, what: &ProbePointComponent, address: u64) -> Re
         .hint("addresses are those of the file, as nm and objdump show them"));
     };
     let point = format!("{}.statement(0x{address:x})", program.text);
-    let instance = module.info.as_ref().and_then(|info| info.instance_at(address));
+    let instance = module.info().and_then(|info| info.instance_at(address));
     Ok(match instance {
         Some(instance) => {
             let name = instance.name.clone();
@@ -134,13 +134,13 @@ impl Lookup<'_> {
     fn resolve(&self) -> Result<Vec<Candidate>, Diagnostic> {
         let fail = |why: String| Diagnostic::error(Code::ProbePoint, self.what.span, why);
         let module = &self.program.module;
-        let Some(info) = &module.info else {
+        let Some(info) = module.info() else {
             return Err(Diagnostic::error(
                 Code::NoDebugInfo,
                 self.what.span,
                 format!("lines need debug information, and {} has none", module.path.display()),
             )
-            .hint(format!("looked in {}", module.looked.join(", ")))
+            .hint(format!("looked in {}", module.looked().join(", ")))
             .hint("build it with -g, or install its debug package"));
         };
         let Some(lines) = &self.pattern.lines else {
