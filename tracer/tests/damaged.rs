@@ -129,7 +129,8 @@ fn look(path: &Path, bytes: Vec<u8>) {
         if let Some(ty) = info.result(function) {
             look_at_type(&types, ty);
         }
-        let addresses = [function.low, info.probe_address(function), function.low.midpoint(function.high)];
+        let addresses =
+            [function.low, info.probe_address(function, &elf), function.low.midpoint(function.high)];
         for address in addresses {
             let instance = info.instance_at(address).unwrap_or_else(|| info.entry_instance(function));
             for variable in info.variables(&instance, address) {

@@ -36,7 +36,7 @@ pub fn run() -> Result<(), String> {
 
 /// What a fresh machine lacks: packages, the file systems of tracing, enough file descriptors.
 fn prepare() -> Result<(), String> {
-    for needs in [package::FIXTURES, package::GDB, package::GUESTS, package::BENCH] {
+    for needs in [package::FIXTURES, package::GDB, package::GUESTS, package::BENCH, package::PROGRAMS] {
         package::install(needs)?;
     }
     for (kind, at, inside) in [

@@ -42,6 +42,20 @@ pub const GDB: &[Need] = &[
     Need { what: "debuginfod", package: "debuginfod" },
 ];
 
+/// Programs and libraries that others made (`tracer/tests/programs`).
+pub const PROGRAMS: &[Need] = &[
+    Need { what: "gcc", package: "gcc" },
+    Need { what: "g++", package: "g++" },
+    Need { what: "nm", package: "binutils" },
+    Need { what: "setpriv", package: "util-linux" },
+    Need { what: "/usr/lib/postgresql/15/bin/postgres", package: "postgresql-15" },
+    Need { what: "/usr/lib/postgresql/15/bin/pgbench", package: "postgresql-15" },
+    Need { what: "/usr/lib/postgresql/15/bin/psql", package: "postgresql-client-15" },
+    Need { what: "/usr/share/doc/libc6-dbg", package: "libc6-dbg" },
+    Need { what: "/usr/include/stb/stb_image.h", package: "libstb-dev" },
+    Need { what: "/usr/bin/python3", package: "python3" },
+];
+
 /// What measuring needs.
 pub const BENCH: &[Need] = &[Need { what: "bpftool", package: "bpftool" }];
 

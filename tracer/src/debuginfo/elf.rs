@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use object::{Object, ObjectKind, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
 
+use super::instruction;
 use crate::world::{FileBytes, Part, World};
 
 /// Why a file cannot be used.
@@ -232,6 +233,12 @@ impl ElfFile {
         let distance = i64::from(i32::from_le_bytes([a, b, c, d]));
         self.code_offset(at)?;
         Some((at, back.wrapping_add_signed(distance)))
+    }
+
+    /// Whether code from an address up to another jumps back to where it begins.
+    pub(super) fn loops(&self, low: u64, high: u64) -> bool {
+        let count = usize::try_from(high.saturating_sub(low)).unwrap_or(0);
+        self.bytes_at(low, count).is_some_and(instruction::jumps_to_its_beginning)
     }
 
     /// Whether the file's bytes have this checksum: that of `.gnu_debuglink`.

@@ -4,7 +4,7 @@
 //! Listing functions reads neither types nor locations.
 //!
 //! Rooms, in reading order: `model` (the format-neutral words), `btf` (the kernel's own types), `elf` (sections,
-//! symbols, offsets), `dynamic` (libraries), `checksum`, `dwarf` (functions, variables, locations), `find` (files that have them),
+//! symbols, offsets), `dynamic` (libraries), `checksum`, `instruction`, `dwarf` (functions, variables, locations), `find` (files that have them),
 //! `sdt` (static marks), `operand` (their arguments).
 
 pub mod btf;
@@ -13,6 +13,7 @@ pub mod dwarf;
 mod dynamic;
 pub mod elf;
 pub mod find;
+pub mod instruction;
 pub mod model;
 pub mod operand;
 pub mod sdt;

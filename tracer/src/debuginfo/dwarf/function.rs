@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use gimli::{AttributeValue, Reader, UnitOffset};
 
 use super::{CHAIN, DebugInfo, Entry, Unit};
+use crate::debuginfo::elf::ElfFile;
 use crate::debuginfo::model::TypeId;
 
 /// A function with code of its own.
@@ -332,22 +333,23 @@ impl DebugInfo {
     /// The address at which to probe a function's entry. In code that is not optimised, variables have one location for
     /// the whole function, and the prologue puts them there: so that is after the prologue, as SystemTap has it. Else
     /// location lists, or the calling convention, say where they are at the first instruction.
-    pub fn probe_address(&self, function: &Function) -> u64 {
+    pub fn probe_address(&self, function: &Function, code: &ElfFile) -> u64 {
         if self.is_optimized(function) {
             return function.low;
         }
         let instance = self.entry_instance(function);
         let fixed = self.variables(&instance, function.low).iter().any(|v| v.fixed);
-        if fixed { self.after_prologue(function).unwrap_or(function.low) } else { function.low }
+        if fixed { self.after_prologue(function, code).unwrap_or(function.low) } else { function.low }
     }
 
-    /// The row that the compiler marked as the end of the prologue, else the function's second row.
-    fn after_prologue(&self, function: &Function) -> Option<u64> {
+    /// The row that the compiler marked as the end of the prologue, else the function's second row; `None` when the
+    /// function begins with a loop, whose every round would come by there.
+    fn after_prologue(&self, function: &Function, code: &ElfFile) -> Option<u64> {
         let table = self.line_table(function.unit);
         let rows = table.within(function.low, function.high);
-        if let Some(row) = rows.iter().find(|row| row.prologue_end) {
-            return Some(row.address);
-        }
-        rows.iter().map(|row| row.address).find(|address| *address > function.low)
+        let marked = rows.iter().find(|row| row.prologue_end).map(|row| row.address);
+        let after =
+            marked.or_else(|| rows.iter().map(|row| row.address).find(|address| *address > function.low))?;
+        (!code.loops(after, function.high)).then_some(after)
     }
 }

@@ -152,7 +152,10 @@ impl Finder<'_> {
         self.functions(info)
             .into_iter()
             .filter(|function| wanted(function))
-            .filter_map(|function| self.at(info, function, info.probe_address(function), suffix))
+            .filter_map(|function| {
+                let address = info.probe_address(function, &self.program.module.elf);
+                self.at(info, function, address, suffix)
+            })
             .collect()
     }
 

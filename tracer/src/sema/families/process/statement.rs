@@ -219,7 +219,7 @@ impl Lookup<'_> {
             .iter()
             .filter(fits)
             .filter_map(|function| {
-                let address = info.probe_address(function);
+                let address = info.probe_address(function, &self.program.module.elf);
                 let line = info.line_at(address)?;
                 self.candidate(&Line { address, ..line }, &info.entry_instance(function))
             })
