@@ -7,7 +7,7 @@
 /// Name of the map.
 pub const MAP: &str = "ledger";
 /// Bytes before the first row.
-pub const HEADER: u32 = 64;
+pub const HEADER: u32 = 128;
 /// Offset of the session state (32 bits): 0 while probes may run; anything else makes every program return at once.
 pub const STATE: u32 = 0;
 /// Offset of the session's clock offset (64 bits): CLOCK_REALTIME minus CLOCK_MONOTONIC, in nanoseconds.
@@ -22,6 +22,9 @@ pub const FILTER: u32 = 24;
 pub const ERRORS: u32 = 32;
 /// Offset of a word (64 bits) that stays 0: programs take from it a zero that the kernel's verifier does not know.
 pub const ZERO: u32 = 56;
+/// Offset of the number (64 bits) of programs under way that may sleep: no grace period waits for them. In a cache line of
+/// its own, because it changes with every hit.
+pub const UNDER_WAY: u32 = 64;
 /// Counters in a row.
 pub const CELLS: u32 = 8;
 

@@ -45,6 +45,7 @@ fn parts() -> Parts {
         programs: vec![Program {
             name: "p0".into(),
             kind: ProgramKind::Uprobe,
+            sleepable: false,
             code: program.finish().unwrap(),
         }],
     }

@@ -92,6 +92,7 @@ fn case(text: &str, target: &Target, optimized: bool) -> Result<usize, String> {
     let parts = generated.parts(&manifest);
     let mut machine = Machine::new(&parts, target.cpus);
     machine.task.padded = target.features.isa_v4;
+    machine.locks = layout.globals.iter().filter_map(|global| global.lock).collect();
     for number in 0..generated.pool {
         machine.push(codegen::SCRATCH_POOL, &number.to_le_bytes());
     }

@@ -280,12 +280,13 @@ impl Driver<'_> {
 
     /// What the kernel can do, when something is to run in it.
     fn target(&self, program: &Program) -> Result<Option<Target>, Stopped> {
-        use tracer_common::manifest::ProgramKind::{Fentry, Fexit, Kprobe, Kretprobe};
+        use tracer_common::manifest::ProgramKind::{Fentry, Fexit, Kprobe, Kretprobe, Uprobe, Uretprobe};
         let mut kinds = program.probes.iter().filter_map(|probe| match probe.trigger {
             Trigger::Kernel(kind) => Some(kind),
             _ => None,
         });
         let kprobes = kinds.clone().any(|kind| matches!(kind, Kprobe | Kretprobe | Fentry | Fexit));
+        let uprobes = kinds.clone().any(|kind| matches!(kind, Uprobe | Uretprobe));
         if kinds.next().is_none() {
             return Ok(None);
         }
@@ -295,7 +296,7 @@ impl Driver<'_> {
         });
         // A trampoline's program that is preempted keeps its CPU's other hits out; kprobes are never preempted.
         let function = function.filter(|_| self.session.trampolines || !features::preempts());
-        match features::target(self.session.buffer, kprobes, self.session.guru, function) {
+        match features::target(self.session.buffer, uprobes, kprobes, self.session.guru, function) {
             Ok(found) => Ok(Some(Target { diagnostics: self.session.verbose > 0, ..found })),
             Err(error) => self.fail(&format!("cannot ask the kernel what it can do: {error}")),
         }

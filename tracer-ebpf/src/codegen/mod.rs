@@ -25,6 +25,7 @@ mod select;
 mod storage;
 mod vcode;
 
+use self::select::sleep::Sleep;
 use crate::asm::Code;
 use crate::object;
 use crate::target::Target;
@@ -34,7 +35,7 @@ use core::fmt;
 use tracer_common::ir::{GlobalId, Module, PlaceId, SiteFact};
 use tracer_common::layout::{Layout, MapKind, MapSpec};
 use tracer_common::ledger;
-use tracer_common::manifest::Manifest;
+use tracer_common::manifest::{self, Manifest};
 use tracer_common::record;
 
 /// Name of the map of per-CPU scratch slots.
@@ -113,6 +114,8 @@ pub struct SiteTexts {
 pub struct Generated {
     /// In the manifest's order.
     pub programs: Vec<Code>,
+    /// For each program, whether it may sleep.
+    pub sleepable: Vec<bool>,
     /// Functions that helpers call back; code refers to them by index.
     pub functions: Vec<object::Function>,
     /// For each program, the slots whose constant must become the site's number.
@@ -130,11 +133,14 @@ pub struct Generated {
 impl Generated {
     /// What an object is made of: the code with the names and kinds that the manifest has for it.
     pub fn parts(&self, manifest: &Manifest) -> object::Parts {
-        let programs = manifest.programs.iter().zip(&self.programs).map(|(program, code)| object::Program {
-            name: program.name.clone(),
-            kind: program.kind,
-            code: code.clone(),
-        });
+        let made = self.programs.iter().zip(&self.sleepable);
+        let programs =
+            manifest.programs.iter().zip(made).map(|(program, (code, sleepable))| object::Program {
+                name: program.name.clone(),
+                kind: program.kind,
+                sleepable: *sleepable,
+                code: code.clone(),
+            });
         object::Parts {
             maps: self.maps.clone(),
             rodata: self.rodata.clone(),
@@ -158,6 +164,10 @@ pub(crate) struct Shared<'m> {
     pub(crate) fragile: Vec<GlobalId>,
     /// Bytes that the hungriest program wants of a scratch slot.
     pub(crate) scratch: u32,
+    /// Scratch slots for each CPU.
+    pub(crate) slots: u32,
+    /// How programs sleep, in the manifest's order.
+    sleeps: Vec<Option<Sleep>>,
 }
 
 impl Shared<'_> {
@@ -192,6 +202,14 @@ impl Shared<'_> {
             value_size: 0,
             max_entries: size,
         })
+    }
+
+    /// How a program sleeps, where the kernel lets it.
+    fn sleep(&self, program: &manifest::Program) -> Option<Sleep> {
+        let function = &self.module.functions[program.function.index()];
+        let locks = select::entry::locks(function, &self.fragile);
+        let may = self.target.features.copy_from_user && self.target.features.atomics_fetch;
+        may.then(|| Sleep::new(program.kind, function, !locks.is_empty())).flatten()
     }
 
     /// The index of a function, which is added when it is not there.
@@ -246,6 +264,8 @@ pub fn generate(
         fragile: select::fragile(module, manifest, target),
         site_texts: SiteTexts::default(),
         scratch: 0,
+        slots: target.scratch_slots,
+        sleeps: Vec::new(),
     };
     if !manifest.programs.is_empty() {
         shared.ledger();
@@ -256,6 +276,10 @@ pub fn generate(
         let wanted =
             storage::Storage::new(&module.functions[program.function.index()], module, layout).scratch;
         shared.scratch = shared.scratch.max(wanted);
+    }
+    shared.sleeps = manifest.programs.iter().map(|program| shared.sleep(program)).collect();
+    if shared.sleeps.iter().any(Option::is_some) {
+        shared.slots = shared.slots.max(select::sleep::SLOTS);
     }
     let mut programs = Vec::with_capacity(manifest.programs.len());
     let mut site_patches = Vec::with_capacity(manifest.programs.len());
@@ -269,12 +293,13 @@ pub fn generate(
         site_patches.push(patches);
     }
     let pool = if shared.maps.iter().any(|map| map.name == SCRATCH_POOL) {
-        target.scratch_slots * target.cpus
+        shared.slots * target.cpus
     } else {
         0
     };
     Ok(Generated {
         programs,
+        sleepable: shared.sleeps.iter().map(Option::is_some).collect(),
         functions: shared.functions,
         site_patches,
         maps: shared.maps,

@@ -8,7 +8,7 @@ use crate::isa::Helper;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
-use tracer_common::layout::MapKind;
+use tracer_common::layout::{MapKind, SCALARS};
 
 const EFAULT: i64 = 14;
 const EAGAIN: i64 = 11;
@@ -106,7 +106,12 @@ pub(super) fn call(
             let bytes = m.memory.read(b, size(c)?)?;
             if m.memory.write_user(a, &bytes) { 0 } else { errno(EFAULT) }
         }
-        Helper::ProbeReadUser | Helper::CopyFromUser => m.probe_read(Space::User, a, b, c)?,
+        Helper::ProbeReadUser => m.probe_read(Space::User, a, b, c)?,
+        Helper::CopyFromUser => {
+            m.sleep(thread)?;
+            m.memory.page_in(c, size(b)?);
+            m.probe_read(Space::User, a, b, c)?
+        }
         Helper::ProbeReadKernel => m.probe_read(Space::Kernel, a, b, c)?,
         Helper::ProbeReadUserStr => m.probe_read_str(Space::User, a, b, c)?,
         Helper::ProbeReadKernelStr => m.probe_read_str(Space::Kernel, a, b, c)?,
@@ -182,6 +187,22 @@ impl Machine {
     fn ring_at(&self, map: u64) -> Result<usize> {
         let map = self.map_at(map)?;
         if self.maps[map].spec.kind == MapKind::RingBuf { Ok(map) } else { Err("not a ring buffer".into()) }
+    }
+
+    /// Whether the program may sleep now.
+    fn sleep(&mut self, thread: &Thread) -> Result {
+        if !self.sleepable[thread.program] {
+            return Err("a program sleeps that may not".into());
+        }
+        if !thread.reserved.is_empty() {
+            return Err("a program sleeps with a reserved record".into());
+        }
+        let scalars = if self.locks.is_empty() { Vec::new() } else { self.value(SCALARS) };
+        if self.locks.iter().any(|at| scalars[*at as usize..*at as usize + 8] != [0; 8]) {
+            return Err("a program sleeps with a lock".into());
+        }
+        self.sleeps += 1;
+        Ok(())
     }
 
     fn take_room(&mut self, size: usize) -> bool {

@@ -3,7 +3,7 @@
 //! Regions get addresses that are never used again, so a stale address finds nothing.
 
 use super::Result;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -39,6 +39,12 @@ struct Region {
 /// Where our own regions start; test memory of the kernel must lie elsewhere.
 const FIRST: u64 = 0xffff_c900_0000_0000;
 const GAP: u64 = 4096;
+const PAGE: u64 = 4096;
+
+/// The pages that bytes are in.
+fn pages(address: u64, size: usize) -> core::ops::RangeInclusive<u64> {
+    address / PAGE..=address.saturating_add((size as u64).saturating_sub(1)) / PAGE
+}
 
 #[derive(Default)]
 pub(super) struct Memory {
@@ -46,6 +52,8 @@ pub(super) struct Memory {
     next: u64,
     kernel: BTreeMap<u64, Vec<u8>>,
     user: BTreeMap<u64, Vec<u8>>,
+    /// Pages of the user's that are not in memory.
+    absent: BTreeSet<u64>,
 }
 
 impl Memory {
@@ -123,11 +131,22 @@ impl Memory {
         let outer = match space {
             Space::Kernel if self.find(address, 1).is_ok() => return self.read(address, size).map(Some),
             Space::Kernel => &self.kernel,
+            Space::User if pages(address, size).any(|page| self.absent.contains(&page)) => return Ok(None),
             Space::User => &self.user,
         };
         let Some((start, bytes)) = outer.range(..=address).next_back() else { return Ok(None) };
         let at = (address - start) as usize;
         Ok(at.checked_add(size).and_then(|end| bytes.get(at..end)).map(<[u8]>::to_vec))
+    }
+
+    pub(super) fn page_out(&mut self, address: u64) {
+        self.absent.insert(address / PAGE);
+    }
+
+    pub(super) fn page_in(&mut self, address: u64, size: usize) {
+        for page in pages(address, size) {
+            self.absent.remove(&page);
+        }
     }
 
     /// Writes user memory; false where there is none.

@@ -83,6 +83,8 @@ pub struct Machine {
     maps: Vec<Map>,
     /// Linked programs: instructions by slot.
     programs: Vec<Vec<Option<Insn>>>,
+    /// Whether each may sleep.
+    sleepable: Vec<bool>,
     /// The CPU that runs.
     pub cpu: u32,
     cpus: u32,
@@ -98,6 +100,10 @@ pub struct Machine {
     pub function: u64,
     /// The number of arguments of a function that is traced by trampoline: its result is the next word of the context.
     pub arguments: Option<u64>,
+    /// Offsets of lock words in the map of scalars: no program sleeps while one of them is set.
+    pub locks: Vec<u32>,
+    /// How often programs slept.
+    pub sleeps: u32,
     /// Instructions that one run may take.
     pub fuel: u64,
     /// Records that were sent.
@@ -145,6 +151,7 @@ impl Machine {
                 .iter()
                 .map(|program| slots(&link(&program.code, &functions).code))
                 .collect(),
+            sleepable: parts.programs.iter().map(|program| program.sleepable).collect(),
             cpu: 0,
             cpus,
             clock: 1_000_000,
@@ -162,6 +169,8 @@ impl Machine {
             cookie: 0,
             function: 0,
             arguments: None,
+            locks: Vec::new(),
+            sleeps: 0,
             fuel: 1_000_000,
             records: Vec::new(),
             logs: Vec::new(),
@@ -172,6 +181,11 @@ impl Machine {
     /// Lays out memory that programs can read.
     pub fn lay_out(&mut self, space: Space, address: u64, bytes: &[u8]) {
         self.memory.lay_out(space, address, bytes);
+    }
+
+    /// Takes the page at an address of the user's out of memory, until somebody sleeps for it.
+    pub fn page_out(&mut self, address: u64) {
+        self.memory.page_out(address);
     }
 
     /// Replaces an instruction, as a loader does that patches a site's number in.

@@ -70,6 +70,8 @@ pub struct Program {
     pub name: String,
     /// Its type.
     pub kind: ProgramKind,
+    /// Whether it may sleep.
+    pub sleepable: bool,
     /// Its instructions.
     pub code: Code,
 }
@@ -104,6 +106,8 @@ pub struct Written {
 /// A program as the kernel takes it, but for the descriptors of its maps.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Image {
+    /// Whether it may sleep.
+    pub sleepable: bool,
     /// The program and behind it the functions it uses; the references are to maps.
     pub code: Code,
     /// Rows of `struct bpf_func_info`: slot, type.
@@ -153,7 +157,7 @@ pub fn write(parts: &Parts, places: &[Place]) -> Result<Written, WriteError> {
     let images = parts.programs.iter().enumerate().map(|(n, program)| {
         let linked = link(&program.code, &codes);
         let (functions, lines) = info.tables(n, &linked);
-        Image { code: linked.code, functions, lines }
+        Image { sleepable: program.sleepable, code: linked.code, functions, lines }
     });
     Ok(Written { elf: file.write()?, images: images.collect(), btf: info.btf.clone() })
 }
@@ -161,7 +165,9 @@ pub fn write(parts: &Parts, places: &[Place]) -> Result<Written, WriteError> {
 /// The section of a program: libbpf's and aya's word for its type, and its name.
 fn section_name(program: &Program) -> String {
     let kind = match program.kind {
+        ProgramKind::Uprobe if program.sleepable => "uprobe.s",
         ProgramKind::Uprobe => "uprobe",
+        ProgramKind::Uretprobe if program.sleepable => "uretprobe.s",
         ProgramKind::Uretprobe => "uretprobe",
         ProgramKind::Kprobe => "kprobe",
         ProgramKind::Kretprobe => "kretprobe",

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use aya::maps::{Map, MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
@@ -34,6 +35,9 @@ use crate::sys::clock;
 use crate::sys::link::Link;
 use crate::sys::map_view::MapView;
 use crate::sys::process;
+
+/// How long the end waits for handlers that wait for pages.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The loaded kernel side.
 pub struct Kernel {
@@ -156,6 +160,15 @@ impl Kernel {
     pub fn stop(&self) {
         self.ledger.store(ledger::STATE as usize, 1);
         process::wait_for_handlers();
+        let deadline = Instant::now() + PATIENCE;
+        while self.under_way() > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Handlers that are still waiting for memory of their program.
+    pub fn under_way(&self) -> u64 {
+        self.ledger.load(ledger::UNDER_WAY as usize)
     }
 
     /// Detaches; in the background where that can be arranged, else in parallel.
@@ -334,7 +347,7 @@ fn load_program(
             },
             attach_type: attach_type(program.kind, target),
             attach_btf_id,
-            sleepable: false,
+            sleepable: image.sleepable,
             insns: bytes,
             license: c"GPL",
             lines: Some(Lines { btf, functions: &image.functions, lines: &image.lines }),

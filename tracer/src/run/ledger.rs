@@ -36,6 +36,12 @@ pub fn summary(kernel: &Kernel, manifest: &Manifest) -> Vec<String> {
         };
         lines.push(format!("WARNING: {probe}: {hits} hits, {}", told.join(", ")));
     }
+    match kernel.under_way() {
+        0 => {}
+        waiting => lines.push(format!(
+            "WARNING: {waiting} handlers were still waiting for memory of their program; they report nothing"
+        )),
+    }
     lines
 }
 

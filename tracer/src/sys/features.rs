@@ -24,8 +24,14 @@ const MAX_STACK: u32 = 512;
 
 /// Asks the running kernel. `kprobes`: whether the script has kernel probes, whose questions cost more. `function`: the
 /// type of a function that it probes, in the kernel's BTF.
-/// `guru`: whether it may write memory of programs.
-pub fn target(ring_size: u32, kprobes: bool, guru: bool, function: Option<u32>) -> io::Result<Target> {
+/// `uprobes`: whether it has probes in programs. `guru`: whether it may write memory of programs.
+pub fn target(
+    ring_size: u32,
+    uprobes: bool,
+    kprobes: bool,
+    guru: bool,
+    function: Option<u32>,
+) -> io::Result<Target> {
     let mut features = Features::NONE;
     let zero = Insn::Alu { op: AluOp::Mov, wide: true, dst: Reg::R0, src: Src::Imm(0) };
     let call = |helper| [Insn::Call { helper }, zero, Insn::Exit];
@@ -67,6 +73,7 @@ pub fn target(ring_size: u32, kprobes: bool, guru: bool, function: Option<u32>) 
     features.bpf_loop = features.isa_v4 || (features.attach_cookie && knows(Helper::Loop));
     features.lookup_percpu_elem = features.isa_v4 || knows(Helper::MapLookupPercpuElem);
     features.uprobe_multi = features.isa_v4 && has_uprobe_multi();
+    features.copy_from_user = uprobes && features.atomics_fetch && sleeps();
     features.probe_write_user = guru && knows(Helper::ProbeWriteUser);
     if kprobes {
         features.kprobe = Path::new("/sys/bus/event_source/devices/kprobe/type").exists();
@@ -98,11 +105,12 @@ fn preempts_by(version: &str, mode: &str) -> bool {
 }
 
 fn try_load(prog_type: ProgType, attach_type: AttachType, insns: &[Insn]) -> io::Result<Program> {
-    try_load_at(None, prog_type, attach_type, insns)
+    load_small(None, false, prog_type, attach_type, insns)
 }
 
-fn try_load_at(
+fn load_small(
     function: Option<u32>,
+    sleepable: bool,
     prog_type: ProgType,
     attach_type: AttachType,
     insns: &[Insn],
@@ -116,7 +124,7 @@ fn try_load_at(
         prog_type,
         attach_type,
         attach_btf_id: function,
-        sleepable: false,
+        sleepable,
         insns: &bytes,
         license: c"GPL",
         lines: None,
@@ -164,7 +172,22 @@ fn has_trampolines(function: u32) -> bool {
         mov(Reg::R0, Src::Imm(0)),
         Insn::Exit,
     ];
-    try_load_at(Some(function), ProgType::Tracing, AttachType::Fentry, &insns).is_ok()
+    load_small(Some(function), false, ProgType::Tracing, AttachType::Fentry, &insns).is_ok()
+}
+
+/// Whether programs for uprobes may sleep, and then fetch memory of the program that they are in.
+fn sleeps() -> bool {
+    let mov = |dst, src| Insn::Alu { op: AluOp::Mov, wide: true, dst, src };
+    let insns = [
+        mov(Reg::R1, Src::Reg(Reg::FRAME)),
+        Insn::Alu { op: AluOp::Add, wide: true, dst: Reg::R1, src: Src::Imm(-8) },
+        mov(Reg::R2, Src::Imm(8)),
+        mov(Reg::R3, Src::Imm(0)),
+        Insn::Call { helper: Helper::CopyFromUser },
+        mov(Reg::R0, Src::Imm(0)),
+        Insn::Exit,
+    ];
+    load_small(None, true, ProgType::Kprobe, AttachType::None, &insns).is_ok()
 }
 
 /// A kernel that knows the link looks at the path, and finds a directory: `EBADF`.

@@ -67,7 +67,7 @@ impl Place {
 
     /// This machine's kernel.
     pub fn kernel() -> Result<Place, String> {
-        let target = features::target(1 << 20, false, false, None);
+        let target = features::target(1 << 20, false, false, false, None);
         target.map(Place::Kernel).map_err(|error| format!("cannot ask the kernel what it can do: {error}"))
     }
 

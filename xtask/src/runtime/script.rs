@@ -95,6 +95,8 @@ feature() {
         fentry) grep -q 'get_func_arg$' "$SYMBOLS" ;;
         uprobe_multi) grep -q ' bpf_uprobe_multi_link_attach$' "$SYMBOLS" ;;
         percpu_read) grep -q ' bpf_map_lookup_percpu_elem$' "$SYMBOLS" ;;
+        # No symbol came with it in 6.0; this one came in 5.19.
+        sleep) grep -q ' bpf_map_lookup_percpu_elem$' "$SYMBOLS" ;;
         # No symbol came with it in 5.11; this one came in 5.13.
         long_keys | for_each) grep -q ' bpf_for_each_map_elem$' "$SYMBOLS" ;;
         btf) [ -r /sys/kernel/btf/vmlinux ] ;;

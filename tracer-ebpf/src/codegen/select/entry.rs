@@ -13,7 +13,7 @@ use super::{Memory, Result, Selector, writes};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Reg, Size};
 use alloc::vec::Vec;
 use tracer_common::intrinsic::Intrinsic;
-use tracer_common::ir::{GlobalId, Inst};
+use tracer_common::ir::{Function, GlobalId, Inst};
 use tracer_common::layout::{MapKind, MapSpec};
 use tracer_common::ledger::{self, Cell};
 use tracer_common::manifest::{AttachPoint, ProgramKind};
@@ -33,7 +33,12 @@ impl Selector<'_, '_> {
         }
         self.plain_exit = self.block(false);
         self.leave = self.plain_exit;
-        self.aside(self.plain_exit, |s| s.push(VInsn::Exit));
+        self.aside(self.plain_exit, |s| {
+            s.under_way(-1);
+            s.push(VInsn::Exit);
+        });
+        // Before the session is looked at: who ends it sees the program or is seen by it.
+        self.under_way(1);
         self.look_at_session();
     }
 
@@ -44,7 +49,9 @@ impl Selector<'_, '_> {
         if self.storage.scratch > 0 {
             self.claim()?;
         }
-        if !locks.is_empty() {
+        if let Some(held) = self.lock_note() {
+            self.store(Size::Dw, held, 0);
+        } else if !locks.is_empty() {
             self.lock(&locks)?;
         }
         if self.function.blocks.iter().flat_map(|b| &b.insts).any(|(i, _)| matches!(i, Inst::Tick { .. })) {
@@ -132,7 +139,7 @@ impl Selector<'_, '_> {
 
     fn claim(&mut self) -> Result {
         let stride = CLAIM + self.shared.scratch.next_multiple_of(8);
-        let slots = self.shared.target.scratch_slots;
+        let slots = self.shared.slots;
         let refused = self.block(true);
         self.aside(refused, |s| {
             s.count(Cell::SkippedNesting);
@@ -213,17 +220,12 @@ impl Selector<'_, '_> {
         self.call_for(Helper::MapLookupElem, &[Constant::Map(map).into(), address])
     }
 
-    /// The globals that must not change under the handler, in ascending order.
-    fn locks(&self) -> Vec<GlobalId> {
-        let written = self.function.blocks.iter().flat_map(|b| &b.insts).filter_map(|(inst, _)| writes(inst));
-        let fragile = written.filter(|global| self.shared.fragile.contains(global));
-        let mut locks: Vec<GlobalId> = self.function.locks.iter().copied().chain(fragile).collect();
-        locks.sort();
-        locks.dedup();
-        locks
+    /// What [`locks`] says of this function.
+    pub(super) fn locks(&self) -> Vec<GlobalId> {
+        locks(self.function, &self.shared.fragile)
     }
 
-    fn lock(&mut self, locks: &[GlobalId]) -> Result {
+    pub(super) fn lock(&mut self, locks: &[GlobalId]) -> Result {
         for (n, global) in locks.iter().enumerate() {
             let (again, retry) = (self.block(false), self.block(true));
             let (taken, failed) = (self.block(false), self.block(true));
@@ -257,7 +259,7 @@ impl Selector<'_, '_> {
                 s.count(Cell::SkippedLock);
                 s.unlock(&held);
                 s.release_scratch();
-                s.push(VInsn::Exit);
+                s.jump(s.plain_exit);
             });
             self.at(taken);
         }
@@ -328,7 +330,7 @@ impl Selector<'_, '_> {
         (Constant::Map(map).into(), key)
     }
 
-    fn unlock(&mut self, locks: &[GlobalId]) {
+    pub(super) fn unlock(&mut self, locks: &[GlobalId]) {
         for global in locks.iter().rev() {
             if let Some(word) = self.lock_word(*global) {
                 let base = self.known(word);
@@ -361,7 +363,7 @@ impl Selector<'_, '_> {
     fn release(&mut self, locks: &[GlobalId]) {
         let exit = self.exit;
         self.aside(exit, |s| {
-            s.unlock(locks);
+            s.unlock_late(locks);
             s.release_scratch();
             s.jump(s.plain_exit);
         });
@@ -458,4 +460,14 @@ impl Selector<'_, '_> {
         self.raise_if(JumpOp::Gt, ticks, limit, tracer_common::record::ErrorKind::Action, 0);
         self.catch = catch;
     }
+}
+
+/// The globals that must not change under a handler, in ascending order; `fragile` ones not where it writes them.
+pub(in crate::codegen) fn locks(function: &Function, fragile: &[GlobalId]) -> Vec<GlobalId> {
+    let written = function.blocks.iter().flat_map(|b| &b.insts).filter_map(|(inst, _)| writes(inst));
+    let fragile = written.filter(|global| fragile.contains(global));
+    let mut locks: Vec<GlobalId> = function.locks.iter().copied().chain(fragile).collect();
+    locks.sort();
+    locks.dedup();
+    locks
 }

@@ -130,6 +130,7 @@ impl Selector<'_, '_> {
         let buffer = self.temporary(8);
         let to = self.address(buffer);
         let failed = self.call_for(reader(space), &[to, u32::from(width.bytes).into(), at.into()]);
+        self.fetch(space, failed, buffer, u32::from(width.bytes), at);
         let dst = self.var(dest);
         match on_fault {
             OnFault::Raise => {

@@ -5,19 +5,20 @@
 //! that the next instruction uses again.
 //!
 //! Rooms, in reading order: this file (the selector's tools, terminators), `entry` (what every program does first and
-//! last), `scalar`, `memory`, `string`, `compare`,
+//! last), `sleep` (programs that fetch pages), `scalar`, `memory`, `string`, `compare`,
 //! `number` (as text), `array`, `statistic`, `variance`, `record` (what is sent, errors included),
 //! `diagnostic` (what programs tell about themselves).
 
 mod array;
 mod compare;
 mod diagnostic;
-mod entry;
+pub(super) mod entry;
 mod memory;
 mod number;
 mod record;
 mod regex;
 mod scalar;
+pub(super) mod sleep;
 pub(crate) mod stack;
 mod statistic;
 mod string;
@@ -26,6 +27,7 @@ mod variance;
 
 use super::loops::{self, Loop};
 use super::storage::{FRAME_KEY, Home, Storage};
+use self::sleep::Sleep;
 use super::vcode::{Base, Constant, Label, MACHINE, Slot, SlotInfo, VBlock, VCode, VInsn, VReg, VSrc};
 use super::{CodegenError, Shared, Wanted};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Reg, Size};
@@ -49,6 +51,7 @@ pub(super) fn select(shared: &mut Shared<'_>, program: u32) -> Result<VCode> {
     let entry = &shared.manifest.programs[program as usize];
     let function = &shared.module.functions[entry.function.index()];
     let storage = Storage::new(function, shared.module, shared.layout);
+    let sleep = shared.sleeps[program as usize].clone();
     let loops_inline = !shared.target.features.may_goto;
     let mut code = VCode { blocks: Vec::new(), registers: MACHINE, slots: Vec::new(), loops_inline };
     let longs = (0..function.longs).map(|_| code.register()).collect();
@@ -67,6 +70,8 @@ pub(super) fn select(shared: &mut Shared<'_>, program: u32) -> Result<VCode> {
         longs,
         storage,
         ctx,
+        sleep,
+        held: None,
         row: None,
         scratch: None,
         ticks: None,
@@ -156,6 +161,10 @@ struct Selector<'s, 'm> {
     /// Frame slots of keys that strings are written into, by instruction.
     key_slots: Vec<((usize, usize), Memory)>,
     ctx: VReg,
+    /// How the program sleeps, if it does.
+    sleep: Option<Sleep>,
+    /// Where a program that takes its locks late notes that it has.
+    held: Option<Memory>,
     /// Address of this program's counters.
     row: Option<VReg>,
     /// Address of the claimed scratch slot.
@@ -200,12 +209,14 @@ impl Selector<'_, '_> {
             let fused = self.fused(n);
             let count = block.insts.len() - usize::from(fused);
             for (index, (inst, place)) in block.insts[..count].iter().enumerate() {
+                self.lock_late(n, index)?;
                 self.position = (n, index);
                 self.place = *place;
                 self.temporary = 0;
                 self.inst(inst)?;
             }
             self.place = block.term.1;
+            self.lock_late(n, block.insts.len())?;
             self.temporary = 0;
             let compare = if fused { block.insts.last().map(|(inst, _)| inst) } else { None };
             self.term(&block.term.0, compare)?;

@@ -421,6 +421,7 @@ impl Selector<'_, '_> {
             Space::Kernel => Helper::ProbeReadKernelStr,
         };
         let length = self.call_for(helper, &[to, size, from.into()]);
+        self.fetch_string(space, length, home, capacity, size, from);
         self.raise_if(JumpOp::Slt, length, 0, super::memory::fault(space), from);
     }
 
