@@ -97,14 +97,20 @@ intrinsics! {
     UserMode = "user_mode"() -> Long, Both, Context, false;
     /// Whether the program runs at a function's return.
     IsReturn = "is_return"() -> Long, Both, Context, false;
-    /// The string at a user address, cut to the result's capacity; raises `UserFault`.
+    /// The string at a user address, cut to the result's capacity; raises `UserStringFault`.
     UserString = "user_string"(Long) -> Str, Kernel, Context, true;
-    /// At most n bytes (second argument) of the string at a user address; raises `UserFault`.
+    /// At most n bytes (second argument) of the string at a user address; raises `UserStringFault`.
     UserStringN = "user_string_n"(Long, Long) -> Str, Kernel, Context, true;
-    /// The string at a kernel address; raises `KernelFault`.
+    /// The string at a kernel address; raises `KernelStringFault`.
     KernelString = "kernel_string"(Long) -> Str, Kernel, Context, true;
-    /// At most n bytes of the string at a kernel address; raises `KernelFault`.
+    /// At most n bytes of the string at a kernel address; raises `KernelStringFault`.
     KernelStringN = "kernel_string_n"(Long, Long) -> Str, Kernel, Context, true;
+    /// So many bytes at a user address, packed (`packed`). A number that is negative means as many as the result has room for.
+    /// Where the third argument is not 0, what follows the page of the address may be missing, and is left out. Raises
+    /// `UserFault`.
+    UserBytes = "user_bytes"(Long, Long, Long) -> Str, Kernel, Context, true;
+    /// The same at a kernel address; raises `KernelFault`.
+    KernelBytes = "kernel_bytes"(Long, Long, Long) -> Str, Kernel, Context, true;
     /// The user stack's return addresses, from the innermost, in hexadecimal, each with a blank behind it; by frame
     /// pointers (`bpf_get_stack`).
     UserStack = "user_stack"() -> Str, Both, Context, false;
@@ -150,7 +156,13 @@ intrinsics! {
     /// The first string with every occurrence of the second replaced by the third.
     StrReplace = "str_replace"(Str, Str, Str) -> Str, User, Pure, false;
     /// A string with what cannot be printed as in C, at most so many bytes, in quotation marks when the third is not 0.
+    /// Characters of UTF-8 are written by their numbers.
     Quote = "quote"(Str, Long, Long) -> Str, User, Pure, false;
+    /// Packed bytes in quotation marks as C would write them, at most so many bytes of text.
+    QuoteBytes = "quote_bytes"(Str, Long) -> Str, User, Pure, false;
+    /// Packed bytes that are characters of 2 (UTF-16) or 4 (UTF-32) bytes, up to one that is 0, in UTF-8. The third argument is
+    /// where they were, the fourth not 0 when that was in the kernel. Raises where they are no characters.
+    Wide = "wide"(Str, Long, Long, Long) -> Str, User, Pure, true;
     /// The n-th word, from 1, of a list with single blanks; "" when there is none.
     Word = "word"(Str, Long) -> Str, User, Pure, false;
     /// The first n words of such a list, all of them for 0, without a blank behind the last.

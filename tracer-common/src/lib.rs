@@ -15,6 +15,7 @@ pub mod layout;
 pub mod ledger;
 pub mod limits;
 pub mod manifest;
+pub mod packed;
 pub mod record;
 pub mod regex;
 pub mod stat;

@@ -16,7 +16,7 @@
 //! cost every handler that can fail.
 //! [`EXIT`] carries nothing: `exit()` was called.
 
-use crate::ir::{Module, Place};
+use crate::ir::{Module, Place, Space};
 use crate::limits::Limits;
 use alloc::format;
 use alloc::string::String;
@@ -78,15 +78,33 @@ pub enum ErrorKind {
     Registers = 10,
     /// A write to user memory faulted; the argument is the address.
     UserWriteFault = 11,
+    /// A string could not be read from user memory; the argument is its address.
+    UserStringFault = 12,
+    /// A string could not be read from kernel memory; the argument is its address.
+    KernelStringFault = 13,
+    /// Bytes could not be read from user memory; the argument is their address.
+    UserBytesFault = 14,
+    /// Bytes could not be read from kernel memory; the argument is their address.
+    KernelBytesFault = 15,
+    /// Wide characters could not be read from user memory; the argument is their address.
+    UserWideFault = 16,
 }
 
 /// The words for an error of the kernel side, without its place. A [`ErrorKind::Message`] brings its own.
 pub fn error_text(module: &Module, kind: ErrorKind, argument: u64) -> String {
     match kind {
         ErrorKind::Division => "division by 0".into(),
-        ErrorKind::KernelFault => format!("kernel read fault at 0x{argument:016x}"),
-        ErrorKind::UserFault => format!("user read fault at 0x{argument:016x}"),
-        ErrorKind::UserWriteFault => format!("user write fault at 0x{argument:016x}"),
+        ErrorKind::KernelFault
+        | ErrorKind::UserFault
+        | ErrorKind::UserWriteFault
+        | ErrorKind::UserStringFault
+        | ErrorKind::KernelStringFault
+        | ErrorKind::UserBytesFault
+        | ErrorKind::KernelBytesFault
+        | ErrorKind::UserWideFault => {
+            let (before, after) = kind.around_address().unwrap_or_default();
+            format!("{before}{argument:x}{after}")
+        }
         ErrorKind::Overflow => match module.globals.get(argument as usize) {
             Some(global) => overflow_text(global.max_entries, &module.limits),
             None => "Array overflow, check MAXMAPENTRIES".into(),
@@ -121,18 +139,57 @@ pub fn near(text: &str, place: Option<&Place>) -> String {
 }
 
 impl ErrorKind {
-    /// Where the sixteen hexadecimal digits of the argument stand in the text.
-    pub fn digits(self) -> Option<usize> {
+    /// What stands before and behind the address in the text of a fault, as SystemTap 5.6 words it.
+    pub fn around_address(self) -> Option<(&'static str, &'static str)> {
         match self {
-            ErrorKind::KernelFault => Some("kernel read fault at 0x".len()),
-            ErrorKind::UserFault => Some("user read fault at 0x".len()),
-            ErrorKind::UserWriteFault => Some("user write fault at 0x".len()),
-            _ => None,
+            ErrorKind::KernelFault | ErrorKind::UserFault => {
+                Some(("read fault [man error::fault] at 0x", ""))
+            }
+            ErrorKind::UserWriteFault => Some(("write fault [man error::fault] at 0x", "")),
+            ErrorKind::UserStringFault => Some(("user string copy fault -14 at 0x", " [man error::fault]")),
+            ErrorKind::KernelStringFault => Some(("kernel string copy fault at 0x", " [man error::fault]")),
+            ErrorKind::UserBytesFault => Some(("Unable to access user space data at 0x", "")),
+            ErrorKind::KernelBytesFault => Some(("Unable to access kernel space data at 0x", "")),
+            ErrorKind::UserWideFault => Some(("user string copy fault at 0x", " [man error::fault]")),
+            ErrorKind::Division
+            | ErrorKind::Overflow
+            | ErrorKind::Empty
+            | ErrorKind::Message
+            | ErrorKind::Action
+            | ErrorKind::Nesting
+            | ErrorKind::HistogramIndex
+            | ErrorKind::Registers => None,
+        }
+    }
+
+    /// The fault of a number.
+    pub fn read_fault(space: Space) -> ErrorKind {
+        match space {
+            Space::Kernel => ErrorKind::KernelFault,
+            Space::User => ErrorKind::UserFault,
+        }
+    }
+
+    /// The fault of a string.
+    pub fn string_fault(space: Space) -> ErrorKind {
+        match space {
+            Space::Kernel => ErrorKind::KernelStringFault,
+            Space::User => ErrorKind::UserStringFault,
+        }
+    }
+
+    /// The fault of bytes, or of wide characters.
+    pub fn bytes_fault(space: Space, wide: bool) -> ErrorKind {
+        match (space, wide) {
+            (Space::Kernel, false) => ErrorKind::KernelBytesFault,
+            (Space::Kernel, true) => ErrorKind::KernelStringFault,
+            (Space::User, false) => ErrorKind::UserBytesFault,
+            (Space::User, true) => ErrorKind::UserWideFault,
         }
     }
 
     /// All of them.
-    pub const ALL: [ErrorKind; 11] = [
+    pub const ALL: [ErrorKind; 16] = [
         ErrorKind::Division,
         ErrorKind::KernelFault,
         ErrorKind::UserFault,
@@ -144,6 +201,11 @@ impl ErrorKind {
         ErrorKind::HistogramIndex,
         ErrorKind::Registers,
         ErrorKind::UserWriteFault,
+        ErrorKind::UserStringFault,
+        ErrorKind::KernelStringFault,
+        ErrorKind::UserBytesFault,
+        ErrorKind::KernelBytesFault,
+        ErrorKind::UserWideFault,
     ];
 
     /// The kind behind a number on the wire.

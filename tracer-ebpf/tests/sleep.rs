@@ -240,7 +240,8 @@ b2:
             hit(&mut machine, secret);
             machine.records.clear();
             let last = hit(&mut machine, address);
-            let sent: Vec<u8> = machine.records.iter().flatten().copied().chain(last.into_iter().flatten()).collect();
+            let sent: Vec<u8> =
+                machine.records.iter().flatten().copied().chain(last.into_iter().flatten()).collect();
             assert!(!sent.is_empty());
             assert!(!sent.contains(&b'#'), "{release}, {address:#x}: {sent:?}");
         }

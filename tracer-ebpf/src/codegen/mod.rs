@@ -292,11 +292,8 @@ pub fn generate(
         programs.push(code);
         site_patches.push(patches);
     }
-    let pool = if shared.maps.iter().any(|map| map.name == SCRATCH_POOL) {
-        shared.slots * target.cpus
-    } else {
-        0
-    };
+    let pool =
+        if shared.maps.iter().any(|map| map.name == SCRATCH_POOL) { shared.slots * target.cpus } else { 0 };
     Ok(Generated {
         programs,
         sleepable: shared.sleeps.iter().map(Option::is_some).collect(),

@@ -6,6 +6,7 @@
 //!
 //! **Not here:** claiming the slot (`select::entry`).
 
+use super::select::bytes::area as bytes_area;
 use super::select::stack::AREA as STACK_AREA;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -21,7 +22,7 @@ const FRAME_STRING: u32 = 64;
 pub(crate) const FRAME_KEY: u32 = 128;
 
 /// The text of a caught error has room for a fault's address, whatever is kept of it.
-const LEAST_CAUGHT: u32 = 48;
+const LEAST_CAUGHT: u32 = 72;
 
 /// Where one string register lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +87,14 @@ impl Storage {
                             area = area.max(align8(capacity(op)));
                         }
                     }
+                }
+                Inst::Call {
+                    intrinsic: Intrinsic::UserBytes | Intrinsic::KernelBytes,
+                    dest: Some(Dest::Str(dest)),
+                    ..
+                } => {
+                    large[dest.index()] = true;
+                    area = area.max(bytes_area(u32::from(function.strings[dest.index()])));
                 }
                 Inst::Call { intrinsic, .. } if intrinsic.takes_stack() => {
                     area = area.max(STACK_AREA);

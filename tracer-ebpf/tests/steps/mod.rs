@@ -270,8 +270,8 @@ impl Steps<'_> {
             same(said, argument.unwrap_or(said))?;
         }
         let mut wanted = error_text(self.module, kind, argument.unwrap_or(0) as u64);
-        if let (None, Some(digits)) = (argument, kind.digits()) {
-            wanted.truncate(digits);
+        if let (None, Some((before, _))) = (argument, kind.around_address()) {
+            wanted.truncate(before.len());
         }
         if found.starts_with(wanted.as_bytes()) {
             Ok(())

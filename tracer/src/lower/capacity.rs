@@ -8,6 +8,7 @@ use tracer_common::format::{ConversionKind, Part, Size};
 use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::SiteFact;
 use tracer_common::limits::Limits;
+use tracer_common::packed;
 
 use crate::sema::program::{
     Element, Expr, ExprKind, Iterated, Local, LocalId, Place, Program, Stmt, StmtKind, TargetValue, Ty,
@@ -142,7 +143,7 @@ impl Capacities {
     }
 
     fn clip(&self, capacity: u32) -> u16 {
-        capacity.clamp(1, self.max) as u16
+        capacity.clamp(1, u32::from(u16::MAX)) as u16
     }
 
     fn locals(&self, owner: Owner) -> &Vec<u32> {
@@ -280,6 +281,11 @@ impl Capacities {
     }
 
     fn of(&self, owner: Owner, expr: &Expr) -> u32 {
+        if let ExprKind::Intrinsic { intrinsic: Intrinsic::UserBytes | Intrinsic::KernelBytes, args } =
+            &expr.kind
+        {
+            return self.of_bytes(args);
+        }
         let capacity = match &expr.kind {
             ExprKind::Str(text) => text.as_bytes().len() as u32 + 1,
             ExprKind::Local(local) => self.locals(owner)[local.0 as usize],
@@ -313,6 +319,17 @@ impl Capacities {
             _ => self.max,
         };
         capacity.clamp(1, self.max)
+    }
+
+    /// Packed bytes, which are no text of the script's: as many as can become a text as long as there is. The third argument is
+    /// how many of them may be one character.
+    fn of_bytes(&self, args: &[Expr]) -> u32 {
+        let number = |n: usize| match args.get(n).map(|arg| &arg.kind) {
+            Some(ExprKind::Number(number)) => Some(*number),
+            _ => None,
+        };
+        let most = (self.max - 1) * number(2).unwrap_or(0).clamp(1, 4) as u32;
+        packed::capacity(number(1).filter(|n| *n >= 0).map_or(most, |n| most.min(n.min(1 << 20) as u32)))
     }
 
     /// The longest text that a format can make; MAXSTRINGLEN where a width is not known.

@@ -142,6 +142,8 @@ fn untold(module: &Module) -> BTreeSet<usize> {
                     | Intrinsic::UserStringN
                     | Intrinsic::KernelString
                     | Intrinsic::KernelStringN
+                    | Intrinsic::UserBytes
+                    | Intrinsic::KernelBytes
             ),
             _ => false,
         };

@@ -134,7 +134,7 @@ impl Selector<'_, '_> {
         let dst = self.var(dest);
         match on_fault {
             OnFault::Raise => {
-                self.raise_if(JumpOp::Ne, failed, 0, fault(space), at);
+                self.raise_if(JumpOp::Ne, failed, 0, ErrorKind::read_fault(space), at);
                 self.push(VInsn::Load { size, dst, base: buffer.base, off: buffer.off });
             }
             // The helper zeroes what it could not read.
@@ -189,17 +189,9 @@ impl Selector<'_, '_> {
     }
 }
 
-fn reader(space: Space) -> Helper {
+pub(super) fn reader(space: Space) -> Helper {
     match space {
         Space::Kernel => Helper::ProbeReadKernel,
         Space::User => Helper::ProbeReadUser,
-    }
-}
-
-/// The error of a bad address.
-pub(super) fn fault(space: Space) -> ErrorKind {
-    match space {
-        Space::Kernel => ErrorKind::KernelFault,
-        Space::User => ErrorKind::UserFault,
     }
 }

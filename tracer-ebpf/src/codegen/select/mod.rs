@@ -6,10 +6,11 @@
 //!
 //! Rooms, in reading order: this file (the selector's tools, terminators), `entry` (what every program does first and
 //! last), `sleep` (programs that fetch pages), `scalar`, `memory`, `string`, `compare`,
-//! `number` (as text), `array`, `statistic`, `variance`, `record` (what is sent, errors included),
+//! `bytes` (of any value, as text), `number` (as text), `array`, `statistic`, `variance`, `record` (what is sent, errors included),
 //! `diagnostic` (what programs tell about themselves).
 
 mod array;
+pub(super) mod bytes;
 mod compare;
 mod diagnostic;
 pub(super) mod entry;
@@ -25,9 +26,9 @@ mod string;
 mod substr;
 mod variance;
 
+use self::sleep::Sleep;
 use super::loops::{self, Loop};
 use super::storage::{FRAME_KEY, Home, Storage};
-use self::sleep::Sleep;
 use super::vcode::{Base, Constant, Label, MACHINE, Slot, SlotInfo, VBlock, VCode, VInsn, VReg, VSrc};
 use super::{CodegenError, Shared, Wanted};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Reg, Size};

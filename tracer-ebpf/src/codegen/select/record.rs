@@ -111,9 +111,7 @@ impl Selector<'_, '_> {
         if let Some(catch) = self.catch {
             // A report says it all; an error that is caught is only counted.
             match kind {
-                ErrorKind::KernelFault | ErrorKind::UserFault | ErrorKind::UserWriteFault => {
-                    self.count(Cell::Faults);
-                }
+                _ if kind.around_address().is_some() => self.count(Cell::Faults),
                 ErrorKind::Overflow => self.count(Cell::Refused),
                 _ => {}
             }
@@ -158,18 +156,20 @@ impl Selector<'_, '_> {
         if self.storage.caught.1 == 0 {
             return self.jump(target);
         }
-        let module = self.shared.module;
-        let number = if let VSrc::Imm(number) = argument { number as u64 } else { 0 };
-        let text = record::error_text(module, kind, number);
-        self.caught_literal(text.as_bytes());
-        match (kind.digits(), argument) {
-            (Some(at), VSrc::Reg(address)) => {
+        match (kind.around_address(), argument) {
+            (Some((before, after)), VSrc::Reg(address)) => {
+                self.caught_literal(alloc::format!("{before}{:016}{after}", 0).as_bytes());
                 let caught = self.caught_address();
                 self.mov(caught, address);
-                let label = self.digits_block(kind, catch, at as u32);
+                let label = self.digits_block(kind, catch, before.len() as u32);
                 self.jump(label);
             }
-            _ => self.jump(target),
+            (_, argument) => {
+                let number = if let VSrc::Imm(number) = argument { number as u64 } else { 0 };
+                let text = record::error_text(self.shared.module, kind, number);
+                self.caught_literal(text.as_bytes());
+                self.jump(target);
+            }
         }
     }
 
@@ -218,6 +218,13 @@ impl Selector<'_, '_> {
                 let digits = s.hexadecimal(caught, shift);
                 s.store(Size::Dw, to, digits);
             }
+            // What follows the zeros in front moves over them.
+            let zeros = s.leading_zeros(caught);
+            s.alu(AluOp::And, zeros, 15);
+            let digits = s.within(text, zeros).at(at);
+            let (to, from) = (s.address(text.at(at)), s.address(digits));
+            let room = s.storage.caught.1 - at;
+            s.call(Helper::ProbeReadKernelStr, &[to, room.into(), from]);
             s.jump(target);
         });
         label

@@ -68,7 +68,9 @@ impl Sleep {
 fn reads_user(inst: &Inst) -> bool {
     match inst {
         Inst::Load { space, .. } => *space == Space::User,
-        Inst::Call { intrinsic, .. } => matches!(intrinsic, Intrinsic::UserString | Intrinsic::UserStringN),
+        Inst::Call { intrinsic, .. } => {
+            matches!(intrinsic, Intrinsic::UserString | Intrinsic::UserStringN | Intrinsic::UserBytes)
+        }
         _ => false,
     }
 }
@@ -225,7 +227,7 @@ impl Graph {
 
 impl Selector<'_, '_> {
     /// Whether a read of the current instruction may sleep.
-    fn may_sleep(&self) -> bool {
+    pub(super) fn may_sleep(&self) -> bool {
         self.sleep.as_ref().is_some_and(|sleep| sleep.is_free(self.position))
     }
 

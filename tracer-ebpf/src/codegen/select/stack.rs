@@ -156,7 +156,7 @@ impl Selector<'_, '_> {
     }
 
     /// Memory at an offset that is known only when it runs.
-    fn within(&mut self, memory: Memory, offset: VReg) -> Memory {
+    pub(super) fn within(&mut self, memory: Memory, offset: VReg) -> Memory {
         let Base::Reg(base) = memory.base else { panic!("this is a bug: an area that is in the frame") };
         let at = self.reg();
         self.mov(at, base);
@@ -218,7 +218,7 @@ impl Selector<'_, '_> {
     }
 
     /// How many of 16 digits are zeros before the first that is not, at most 15.
-    fn leading_zeros(&mut self, number: VReg) -> VReg {
+    pub(super) fn leading_zeros(&mut self, number: VReg) -> VReg {
         let (rest, zeros) = (self.reg(), self.reg());
         self.mov(rest, number);
         self.constant(zeros, 0);

@@ -13,7 +13,7 @@ use tracer_common::ir::{Arg, Dest, Function, LongOp, SiteFact, Space, StrOp, Str
 use tracer_common::layout::{MapKind, MapSpec, align8};
 use tracer_common::ledger::{self, Cell};
 use tracer_common::manifest::ProgramKind;
-use tracer_common::record;
+use tracer_common::record::{self, ErrorKind};
 
 /// Longer literals are copied from the constants instead of being built by stores.
 const STORED_LITERAL: u32 = 64;
@@ -308,6 +308,15 @@ impl Selector<'_, '_> {
             (Intrinsic::KernelStringN, [Arg::Long(address), Arg::Long(size)]) => {
                 self.read_string(Space::Kernel, dest, *address, Some(*size));
             }
+            (
+                Intrinsic::UserBytes | Intrinsic::KernelBytes,
+                [Arg::Long(address), Arg::Long(count), Arg::Long(wide)],
+            ) => {
+                let wide = *wide != LongOp::Imm(0);
+                if let Some(Dest::Str(dest)) = dest {
+                    self.read_bytes(space_of(intrinsic), dest, *address, *count, wide);
+                }
+            }
             (Intrinsic::UserStack | Intrinsic::KernelStack, _) => {
                 if let Some(Dest::Str(dest)) = dest {
                     self.stack(space_of(intrinsic), dest);
@@ -422,7 +431,7 @@ impl Selector<'_, '_> {
         };
         let length = self.call_for(helper, &[to, size, from.into()]);
         self.fetch_string(space, length, home, capacity, size, from);
-        self.raise_if(JumpOp::Slt, length, 0, super::memory::fault(space), from);
+        self.raise_if(JumpOp::Slt, length, 0, ErrorKind::string_fault(space), from);
     }
 
     /// The address of a string, in a register that may be changed.
@@ -590,10 +599,10 @@ impl Visitor for Scan<'_> {
     }
 }
 
-/// Whose stack an intrinsic looks at.
+/// Whose stack or memory an intrinsic looks at.
 fn space_of(intrinsic: Intrinsic) -> Space {
     match intrinsic {
-        Intrinsic::KernelStack | Intrinsic::KernelFrame => Space::Kernel,
+        Intrinsic::KernelStack | Intrinsic::KernelFrame | Intrinsic::KernelBytes => Space::Kernel,
         _ => Space::User,
     }
 }

@@ -2,10 +2,14 @@
 
 use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{PlaceId, Space};
+use tracer_common::packed;
 use tracer_common::record::{ErrorKind, NO_REGISTERS, error_text};
 
-use super::{Evaluator, RuntimeError, string};
+use super::{Evaluator, RuntimeError, quote, string, wide};
 use crate::run::value::Value;
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
 
 impl Evaluator<'_> {
     /// Calls an intrinsic. `capacity` is that of a string result, its NUL included.
@@ -42,6 +46,12 @@ impl Evaluator<'_> {
             Intrinsic::UserStringN => self.text_at(Space::User, long(0), at_most(1), place)?,
             Intrinsic::KernelString => self.text_at(Space::Kernel, long(0), room, place)?,
             Intrinsic::KernelStringN => self.text_at(Space::Kernel, long(0), at_most(1), place)?,
+            Intrinsic::UserBytes => {
+                self.bytes_at(Space::User, [long(0), long(1), long(2)], capacity, place)?
+            }
+            Intrinsic::KernelBytes => {
+                self.bytes_at(Space::Kernel, [long(0), long(1), long(2)], capacity, place)?
+            }
             Intrinsic::Strlen => Value::Long(text(0).len() as i64),
             Intrinsic::Substr => Value::Str(string::substr(text(0), long(1), long(2))),
             Intrinsic::Isinstr => Value::Long(i64::from(string::contains(text(0), text(1)))),
@@ -63,7 +73,19 @@ impl Evaluator<'_> {
             Intrinsic::StrReplace => Value::Str(string::replace(text(0), text(1), text(2))),
             Intrinsic::Quote => {
                 let most = usize::try_from(long(1)).ok().filter(|most| (1..=room).contains(most));
-                Value::Str(string::quote(text(0), most.unwrap_or(room), long(2) != 0))
+                Value::Str(quote::text(text(0), most.unwrap_or(room), long(2) != 0))
+            }
+            Intrinsic::QuoteBytes => {
+                let most = usize::try_from(long(1)).unwrap_or(0).min(room);
+                Value::Str(quote::bytes(&packed::unpack(text(0)), most))
+            }
+            Intrinsic::Wide => {
+                let bytes = packed::unpack(text(0));
+                let longest = usize::from(self.module.limits.string_len) - 1;
+                match wide::text(&bytes, long(1) as usize, long(2) as u64, space(3), longest) {
+                    Ok(text) => Value::Str(text),
+                    Err(message) => return Err(RuntimeError::new(message, place)),
+                }
             }
             Intrinsic::Word => {
                 let n = usize::try_from(long(1)).ok().and_then(|n| n.checked_sub(1));
@@ -160,6 +182,27 @@ impl Evaluator<'_> {
         Value::Str(piece)
     }
 
+    /// So many bytes at an address, packed; where `wide` is not 0, without what is missing behind the first page.
+    fn bytes_at(
+        &mut self,
+        space: Space,
+        [address, count, wide]: [i64; 3],
+        capacity: usize,
+        place: PlaceId,
+    ) -> Result<Value, RuntimeError> {
+        let most = packed::most(capacity as u32) as usize;
+        let mut bytes = vec![0; usize::try_from(count).unwrap_or(most).min(most)];
+        let address = address as u64;
+        if !self.host.read(space, address, &mut bytes) {
+            let rest = PAGE - (address % PAGE as u64) as usize;
+            bytes = vec![0; rest.min(bytes.len())];
+            if wide == 0 || !self.host.read(space, address, &mut bytes) {
+                return Err(self.fault(ErrorKind::bytes_fault(space, wide != 0), address, place));
+            }
+        }
+        Ok(Value::Str(packed::pack(&bytes)))
+    }
+
     /// At most `most` bytes of the text at an address, up to its NUL.
     fn text_at(
         &mut self,
@@ -173,7 +216,7 @@ impl Evaluator<'_> {
             let mut byte = [0];
             let at = (address as u64).wrapping_add(text.len() as u64);
             if !self.host.read(space, at, &mut byte) {
-                return Err(self.fault(space, address as u64, place));
+                return Err(self.fault(ErrorKind::string_fault(space), address as u64, place));
             }
             if byte == [0] {
                 break;

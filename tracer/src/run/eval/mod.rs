@@ -8,17 +8,19 @@
 //! code that pass 4 makes of the same IR.
 //!
 //! Rooms, in reading order: this file (entry point, frames, control flow), `host`, `error`, `step` (instructions),
-//! `intrinsic`, `string` (string functions), `iterate` (foreach).
+//! `intrinsic`, `string` (string functions), `quote`, `wide` (UTF-16 and UTF-32), `iterate` (foreach).
 
 mod error;
 mod host;
 mod intrinsic;
 mod iterate;
+mod quote;
 mod step;
 mod string;
 mod symbol;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 pub use error::RuntimeError;
 pub use host::{Host, Kept};

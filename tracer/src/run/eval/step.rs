@@ -1,7 +1,7 @@
 //! Instructions that do not leave the function.
 
 use tracer_common::ir::{Arg, Dest, Element, FormatId, GlobalId, GlobalTy, Inst, Key, OnFault};
-use tracer_common::ir::{PlaceId, Space, Ty};
+use tracer_common::ir::{PlaceId, Ty};
 use tracer_common::record::{ErrorKind, error_text};
 use tracer_common::stat::{Cell, HistOp, StatOp};
 
@@ -213,7 +213,7 @@ impl Evaluator<'_> {
                 if let OnFault::Flag(flag) = on_fault {
                     frame.longs[flag.index()] = i64::from(!read);
                 } else if !read && *on_fault == OnFault::Raise {
-                    return Err(self.fault(*space, address, place));
+                    return Err(self.fault(ErrorKind::read_fault(*space), address, place));
                 }
                 frame.longs[dest.index()] = if read { width.apply(i64::from_le_bytes(bytes)) } else { 0 };
             }
@@ -228,11 +228,7 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    pub(super) fn fault(&self, space: Space, address: u64, place: PlaceId) -> RuntimeError {
-        let kind = match space {
-            Space::Kernel => ErrorKind::KernelFault,
-            Space::User => ErrorKind::UserFault,
-        };
+    pub(super) fn fault(&self, kind: ErrorKind, address: u64, place: PlaceId) -> RuntimeError {
         RuntimeError::new(error_text(self.module, kind, address), place)
     }
 

@@ -2,8 +2,6 @@
 
 use tracer_common::regex;
 
-use crate::run::output::format::escaped;
-
 /// `substr`: nothing when the start is out of range or the length is not positive.
 pub(super) fn substr(text: &[u8], start: i64, length: i64) -> Vec<u8> {
     let (Ok(start), Ok(length)) = (usize::try_from(start), usize::try_from(length)) else {
@@ -65,32 +63,6 @@ pub(super) fn replace(text: &[u8], part: &[u8], with: &[u8]) -> Vec<u8> {
         }
     }
     out
-}
-
-/// What cannot be printed as in C, in at most so many bytes. Text in quotation marks that does not fit ends in
-/// `"...`, for which there is always room. No escape is cut.
-pub(super) fn quote(text: &[u8], most: usize, marks: bool) -> Vec<u8> {
-    let most = if marks { most.max(br#"""..."#.len()) } else { most };
-    let mut out = Vec::new();
-    // Bytes of the longest part that leaves room for the dots.
-    let mut fitting = 0;
-    let mut cut = false;
-    for byte in text {
-        let escape = escaped(*byte, b'"');
-        if out.len() + escape.len() + if marks { 2 } else { 0 } > most {
-            cut = true;
-            break;
-        }
-        out.extend_from_slice(&escape);
-        if out.len() + br#"""..."#.len() <= most {
-            fitting = out.len();
-        }
-    }
-    match (marks, cut) {
-        (false, _) => out,
-        (true, false) => [b"\"", &out[..], b"\""].concat(),
-        (true, true) => [b"\"", &out[..fitting], b"\"..."].concat(),
-    }
 }
 
 /// The next piece of a text that separators take apart, and what is left of it; empty pieces are passed over.
@@ -224,27 +196,6 @@ mod tests {
         }
         assert_eq!(ctime(2_147_483_648), Err("Time too far in the future to be converted"));
         assert_eq!(ctime(i64::MIN), Err("Time too far in the past to be converted"));
-    }
-
-    #[test]
-    fn quoted_texts_that_do_not_fit_end_in_dots() {
-        // As SystemTap 5.6 printed them.
-        for (text, most, marks, quoted) in [
-            ("abcdefgh", 4, true, r#"""..."#),
-            ("abcdefgh", 9, true, r#""abcd"..."#),
-            ("abcdefgh", 10, true, r#""abcdefgh""#),
-            ("ab\ncd\n", 8, true, r#""ab"..."#),
-            ("ab\ncd\n", 9, true, r#""ab\n"..."#),
-            ("ab\ncd\n", 10, true, r#""ab\ncd\n""#),
-            ("abc\x01\x02\x03", 11, true, r#""abc"..."#),
-            ("abc\x01\x02\x03", 12, true, r#""abc\001"..."#),
-            ("abc\x01\x02\x03", 10, false, r"abc\001"),
-            ("abc\x01\x02\x03", 11, false, r"abc\001\002"),
-            ("abc\"\\'?\x07\x08\x0b\x0c\r\t", 99, true, r#""abc\"\\'?\a\b\v\f\r\t""#),
-        ] {
-            assert_eq!(String::from_utf8_lossy(&quote(text.as_bytes(), most, marks)), quoted);
-        }
-        assert_eq!(quote(b"\xff", 10, false), br"\377");
     }
 
     #[test]
