@@ -16,7 +16,7 @@ use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Size};
 use alloc::vec;
 use alloc::vec::Vec;
 use tracer_common::intrinsic::{Effect, Intrinsic};
-use tracer_common::ir::{Function, GlobalId, Inst, Space};
+use tracer_common::ir::{Block, Function, GlobalId, Inst, Space};
 use tracer_common::ledger;
 use tracer_common::manifest::ProgramKind;
 
@@ -118,7 +118,7 @@ fn is_seen(inst: &Inst) -> bool {
 /// Blocks that may follow a block, by its end or by an error in it.
 fn exits(function: &Function, block: usize) -> impl Iterator<Item = usize> {
     let block = &function.blocks[block];
-    block.term.0.successors().chain(block.catch).map(|next| next.index())
+    block.term.0.successors().chain(block.catch).map(Block::index)
 }
 
 /// The blocks of a function in reverse postorder, each with its immediate dominator (the algorithm of Cooper, Harvey
@@ -167,8 +167,8 @@ impl Graph {
         let mut changed = true;
         while changed {
             changed = false;
-            for n in 1..graph.order.len() {
-                let known = before[n].iter().copied().filter(|m| graph.dominator[*m] != unknown);
+            for (n, before) in before.iter().enumerate().skip(1) {
+                let known = before.iter().copied().filter(|m| graph.dominator[*m] != unknown);
                 let Some(found) = known.reduce(|a, b| graph.common(a, b)) else { continue };
                 changed |= core::mem::replace(&mut graph.dominator[n], found) != found;
             }
