@@ -123,6 +123,10 @@ intrinsics! {
     /// Writes a number's low bytes (third argument, a constant: 1, 2, 4 or 8) at a user address; raises
     /// `UserWriteFault`.
     UserWrite = "user_write"(Long, Long, Long) -> None, Kernel, Output, true;
+    /// Sends a signal to the current process; not 0 where that cannot be.
+    SendSignal = "send_signal"(Long) -> Long, Kernel, Output, false;
+    /// The kernel's count of timer ticks.
+    Jiffies = "jiffies"() -> Long, Kernel, Context, false;
     /// Bytes before the NUL.
     Strlen = "strlen"(Str) -> Long, Both, Pure, false;
     /// `substr(s, start, length)`: "" where it is out of range.
@@ -165,6 +169,8 @@ intrinsics! {
     Wide = "wide"(Str, Long, Long, Long) -> Str, User, Pure, true;
     /// The n-th word, from 1, of a list with single blanks; "" when there is none.
     Word = "word"(Str, Long) -> Str, User, Pure, false;
+    /// The number of a word in such a list; 0 when it is not there.
+    WordNumber = "word_number"(Str, Str) -> Long, User, Pure, false;
     /// The first n words of such a list, all of them for 0, without a blank behind the last.
     FirstWords = "first_words"(Str, Long) -> Str, User, Pure, false;
     /// A moment, in seconds since the epoch, as `asctime` writes it; raises when the year has more than four digits.
@@ -173,6 +179,14 @@ intrinsics! {
     TzOffset = "tz_offset"() -> Long, User, Pure, false;
     /// Name of the local time zone.
     TzName = "tz_name"() -> Str, User, Pure, false;
+    /// The name of a process, as it is when the text is made; "" where there is none.
+    ProcessName = "process_name"(Long) -> Str, User, Pure, false;
+    /// Arithmetic on the bits of floating-point numbers (`run::eval::float` lists the operations).
+    Float = "float"(Long, Long, Long) -> Long, User, Pure, false;
+    /// Such a number with so many digits behind the point.
+    FloatText = "float_text"(Long, Long) -> Str, User, Pure, false;
+    /// The bits of the number that a text begins with.
+    FloatOf = "float_of"(Str) -> Long, User, Pure, false;
     /// Begins to take a string apart at any of the second string's characters; its first piece.
     Tokenize = "tokenize"(Str, Str) -> Str, User, Context, false;
     /// The next piece of that string, or "".
@@ -189,6 +203,8 @@ intrinsics! {
     Discard = "discard"(Long) -> None, User, Output, false;
     /// Starts a shell command and does not wait for it.
     System = "system"(Str) -> None, User, Output, false;
+    /// Writes a line to the kernel's log with that level, or to its trace when the level is below 0.
+    KernelLog = "kernel_log"(Long, Str) -> None, User, Output, false;
     /// Prints a line.
     Log = "log"(Str) -> None, User, Output, false;
     /// Prints `WARNING: ` and a line on standard error.

@@ -146,6 +146,8 @@ helpers! {
     MapPushElem = 87 "map_push_elem"(Map, Value, Any) -> Number;
     /// Takes from a queue or stack map (4.20).
     MapPopElem = 88 "map_pop_elem"(Map, ValueOut) -> Number;
+    /// Sends a signal to the current process (5.3).
+    SendSignal = 109 "send_signal"(Any) -> Number;
     /// Reads user memory; on a fault zeroes the destination and returns an error (5.5).
     ProbeReadUser = 112 "probe_read_user"(MemOut, SizeOrZero, Any) -> Number;
     /// Reads kernel memory; on a fault zeroes the destination and returns an error (5.5).
@@ -154,6 +156,8 @@ helpers! {
     ProbeReadUserStr = 114 "probe_read_user_str"(MemOut, SizeOrZero, Any) -> Number;
     /// Reads a kernel string; returns its length with the NUL, or an error (5.5).
     ProbeReadKernelStr = 115 "probe_read_kernel_str"(MemOut, SizeOrZero, Any) -> Number;
+    /// The count of timer ticks (5.6).
+    Jiffies64 = 118 "jiffies64"() -> Number;
     /// CLOCK_BOOTTIME in nanoseconds (5.8).
     KtimeGetBootNs = 125 "ktime_get_boot_ns"() -> Number;
     /// Copies a record into the ring (5.8).

@@ -68,6 +68,9 @@ pub(super) fn call(
         }
         Helper::GetSmpProcessorId => u64::from(m.cpu),
         Helper::GetPrandomU32 => 4,
+        Helper::Jiffies64 => m.clock / 4_000_000,
+        Helper::SendSignal if a == 0 || a > 64 => errno(EINVAL),
+        Helper::SendSignal => 0,
         Helper::GetCurrentPidTgid => u64::from(task.pid) << 32 | u64::from(task.tid),
         Helper::GetCurrentUidGid => u64::from(task.gid) << 32 | u64::from(task.uid),
         Helper::GetCurrentTask => task.address,

@@ -3,7 +3,9 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fs::OpenOptions;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -22,6 +24,9 @@ use crate::world::SystemWorld;
 
 /// Different warnings that are remembered, so that each is shown once.
 const WARNINGS: usize = 1024;
+
+/// Where the kernel takes lines for its trace.
+const TRACE_MARKER: &str = "/sys/kernel/tracing/trace_marker";
 
 /// This process and its clocks.
 pub struct RealHost {
@@ -153,6 +158,24 @@ impl Host for RealHost {
         match Command::new("sh").arg("-c").arg(OsStr::from_bytes(command)).stdin(Stdio::null()).spawn() {
             Ok(child) => self.commands.push(child),
             Err(error) => self.warn(format!("system(): cannot run sh: {error}").as_bytes()),
+        }
+    }
+
+    fn process_name(&mut self, pid: i64) -> Vec<u8> {
+        let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+        name.strip_suffix(b"\n").unwrap_or(&name).to_vec()
+    }
+
+    fn kernel_log(&mut self, level: i64, text: &[u8]) {
+        let (file, line) = if level < 0 {
+            (TRACE_MARKER, text.to_vec())
+        } else {
+            ("/dev/kmsg", [format!("<{}>", level.min(7)).as_bytes(), text].concat())
+        };
+        // One write is one line; neither file is made when it is not there.
+        let written = OpenOptions::new().write(true).open(file).and_then(|mut file| file.write_all(&line));
+        if let Err(error) = written {
+            self.warn(format!("cannot write to {file}: {error}").as_bytes());
         }
     }
 

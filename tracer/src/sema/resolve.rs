@@ -49,6 +49,9 @@ impl<'s> Resolver<'s> {
     }
 
     fn resolve(&self, target: &ast::TargetExpr, span: Span) -> Result<Resolved, Diagnostic> {
+        if is_of_kernel(target) {
+            return self.types.resolve(target, span, self.at_entry);
+        }
         let resolved = self.scope.resolve(target, span, self.at_entry);
         match resolved {
             Err(diagnostic)
@@ -91,7 +94,8 @@ impl<'s> Resolver<'s> {
             Err(diagnostic) => Outcome::Missing(Box::new(diagnostic)),
         };
         self.outcomes.insert(expr.id, outcome);
-        if let Some(ty) = self.scope.pointee(target) {
+        let scope = if is_of_kernel(target) { self.types } else { self.scope };
+        if let Some(ty) = scope.pointee(target) {
             self.targets.insert(expr.id, ty);
         }
     }
@@ -222,6 +226,14 @@ impl Visitor for Resolver<'_> {
 
 fn missing(expr: &ast::Expr, message: String) -> Outcome {
     Outcome::Missing(Box::new(Diagnostic::error(Code::UnresolvedTarget, expr.span, message)))
+}
+
+/// Whether it is a `@cast` to a type of the kernel, whatever code is traced.
+fn is_of_kernel(target: &ast::TargetExpr) -> bool {
+    match &target.root {
+        TargetRoot::Cast { module: Some(module), .. } => module.to_string().starts_with("kernel"),
+        _ => false,
+    }
 }
 
 /// `$$name` and its like are facts about the site, not variables.

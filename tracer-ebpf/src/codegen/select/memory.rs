@@ -2,8 +2,9 @@
 
 use super::super::vcode::{Base, VInsn};
 use super::super::{CodegenError, Wanted};
-use super::{Memory, Result, Selector};
+use super::{Memory, Result, Selector, long_dest};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
+use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{ContextKind, Dest, LongOp, OnFault, Source, Space, StrOp, Var, Width};
 use tracer_common::ledger::{self, Cell};
 use tracer_common::manifest::ProgramKind;
@@ -173,6 +174,15 @@ impl Selector<'_, '_> {
         let failed = self.call_for(Helper::ProbeWriteUser, &[at.into(), from, bytes.into()]);
         self.raise_if(JumpOp::Ne, failed, 0, ErrorKind::UserWriteFault, at);
         Ok(())
+    }
+
+    /// Sends a signal to the current process, with the helper's answer.
+    pub(super) fn send_signal(&mut self, signal: LongOp, dest: Option<Dest>) {
+        let signal = self.read(signal);
+        let answer = self.call_for(Helper::SendSignal, &[signal.into()]);
+        if let Some(var) = long_dest(Intrinsic::SendSignal, dest) {
+            self.mov(self.var(var), answer);
+        }
     }
 
     /// The word of the ledger's header at an offset, by way of the program's row where that is near enough.

@@ -264,6 +264,8 @@ impl Selector<'_, '_> {
             (Intrinsic::Uid, _) => self.halves(Helper::GetCurrentUidGid, false, intrinsic, dest),
             (Intrinsic::Cpu, _) => self.plain(Helper::GetSmpProcessorId, intrinsic, dest),
             (Intrinsic::MonotonicNs, _) => self.plain(Helper::KtimeGetNs, intrinsic, dest),
+            (Intrinsic::Jiffies, _) => self.plain(Helper::Jiffies64, intrinsic, dest),
+            (Intrinsic::SendSignal, [Arg::Long(signal)]) => self.send_signal(*signal, dest),
             (Intrinsic::Random, _) => self.plain(Helper::GetPrandomU32, intrinsic, dest),
             (Intrinsic::TaskCurrent, _) => self.plain(Helper::GetCurrentTask, intrinsic, dest),
             (Intrinsic::Register, [Arg::Str(name), Arg::Long(signed)]) => {

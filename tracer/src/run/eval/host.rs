@@ -107,6 +107,16 @@ pub trait Host {
         self.warn(&[b"cannot run ", command].concat());
     }
 
+    /// The name of a process, empty where there is none.
+    fn process_name(&mut self, _pid: i64) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Writes a line to the kernel's log, or to its trace when the level is below 0.
+    fn kernel_log(&mut self, _level: i64, text: &[u8]) {
+        self.warn(&[b"no kernel log for ", text].concat());
+    }
+
     /// What is kept from one handler to the next.
     fn kept(&mut self) -> &mut Kept {
         panic!("this is a bug: a host that keeps nothing")

@@ -5,7 +5,7 @@ use tracer_common::ir::{PlaceId, Space};
 use tracer_common::packed;
 use tracer_common::record::{ErrorKind, NO_REGISTERS, error_text};
 
-use super::{Evaluator, RuntimeError, quote, string, wide};
+use super::{Evaluator, RuntimeError, float, quote, string, wide};
 use crate::run::value::Value;
 
 /// Bytes of a page.
@@ -41,6 +41,9 @@ impl Evaluator<'_> {
             Intrinsic::Target => Value::Long(self.host.target()),
             Intrinsic::TaskCurrent => Value::Long(self.host.task()),
             Intrinsic::Register => return Err(RuntimeError::new(NO_REGISTERS, place)),
+            Intrinsic::SendSignal | Intrinsic::Jiffies => {
+                panic!("this is a bug: {intrinsic:?} in the user domain (ir::verify)")
+            }
             Intrinsic::UserMode | Intrinsic::IsReturn => Value::Long(0),
             Intrinsic::UserString => self.text_at(Space::User, long(0), room, place)?,
             Intrinsic::UserStringN => self.text_at(Space::User, long(0), at_most(1), place)?,
@@ -92,6 +95,10 @@ impl Evaluator<'_> {
                 let word = n.and_then(|n| text(0).split(|byte| *byte == b' ').nth(n));
                 Value::Str(word.unwrap_or_default().to_vec())
             }
+            Intrinsic::WordNumber => {
+                let mut words = text(0).split(|byte| *byte == b' ');
+                Value::Long(words.position(|word| word == text(1)).map_or(0, |n| n as i64 + 1))
+            }
             Intrinsic::Hit => {
                 self.host.hit(long(0));
                 return Ok(None);
@@ -126,6 +133,10 @@ impl Evaluator<'_> {
                 self.next_piece(text(1))
             }
             Intrinsic::TokenizeNext => self.next_piece(text(0)),
+            Intrinsic::ProcessName => Value::Str(self.host.process_name(long(0))),
+            Intrinsic::Float => Value::Long(float::compute(long(0), long(1), long(2))),
+            Intrinsic::FloatText => Value::Str(float::text(long(0), long(1)).into()),
+            Intrinsic::FloatOf => Value::Long(float::parse(text(0))),
             Intrinsic::Random => Value::Long(self.host.random()),
             Intrinsic::Cycles => Value::Long(self.host.cycles()),
             Intrinsic::Speculate => {
@@ -143,6 +154,10 @@ impl Evaluator<'_> {
             }
             Intrinsic::System => {
                 self.host.system(text(0));
+                return Ok(None);
+            }
+            Intrinsic::KernelLog => {
+                self.host.kernel_log(long(0), text(1));
                 return Ok(None);
             }
             Intrinsic::Log => {

@@ -8,9 +8,10 @@
 //! code that pass 4 makes of the same IR.
 //!
 //! Rooms, in reading order: this file (entry point, frames, control flow), `host`, `error`, `step` (instructions),
-//! `intrinsic`, `string` (string functions), `quote`, `wide` (UTF-16 and UTF-32), `iterate` (foreach).
+//! `intrinsic`, `string` (string functions), `quote`, `wide` (UTF-16 and UTF-32), `float`, `iterate` (foreach).
 
 mod error;
+mod float;
 mod host;
 mod intrinsic;
 mod iterate;

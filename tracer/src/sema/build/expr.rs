@@ -5,6 +5,7 @@ use tracer_common::ir::{BinOp, CmpOp, SiteFact};
 use tracer_common::regex::Table;
 
 use super::matched::WORDS;
+use super::refused::GURU;
 
 use super::{Body, Builder, fold, word, zero};
 use crate::diagnostics::{Code, Diagnostic};
@@ -341,6 +342,20 @@ impl Builder<'_, '_> {
             self.unknown_function(&name.name, args.len(), name.span);
             return zero(span);
         };
+        if GURU.contains(&&*name.name)
+            && !self.guru
+            && !library(self.file)
+            && library(self.symbols.functions[function.0 as usize].file)
+        {
+            self.error(
+                Diagnostic::error(
+                    Code::NeedsGuru,
+                    name.span,
+                    format!("{}() changes something outside of the script", name.name),
+                )
+                .hint("allow it with -g"),
+            );
+        }
         self.calls(function, span);
         let args = args.iter().enumerate().map(|(n, arg)| self.argument(function, n, arg)).collect();
         let info = &mut self.symbols.functions[function.0 as usize];

@@ -3,7 +3,7 @@
 //! A body is built again when types that it depends on were learned (`settle`); diagnostics of the last time count.
 //!
 //! Rooms, in reading order: this file (the builder's state, names), `types`, `stmt`, `expr`, `builtin`, `assign`,
-//! `matched`, `overload`, `statistic`, `target`, `print`, `fold` (conditions that are known at compile time).
+//! `matched`, `overload`, `refused`, `statistic`, `target`, `print`, `fold` (conditions that are known at compile time).
 
 mod assign;
 mod builtin;
@@ -13,6 +13,7 @@ pub(super) mod fold;
 mod matched;
 mod overload;
 mod print;
+mod refused;
 mod statistic;
 mod stmt;
 mod target;
@@ -407,6 +408,10 @@ impl<'b, 'a> Builder<'b, 'a> {
                 span,
                 format!("{name}() takes {}, {arity} given", counted(&arities, "argument")),
             ),
+            None if let Some((why, instead)) = refused::refused(name) => {
+                Diagnostic::error(Code::Unsupported, span, format!("{name}() is not there: {why}"))
+                    .hint(instead)
+            }
             None => {
                 let mut diagnostic =
                     Diagnostic::error(Code::UnknownFunction, span, format!("unknown function {name}"));
