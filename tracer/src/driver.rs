@@ -24,7 +24,7 @@ use crate::session::{self, Dump, Pass, Script, Session};
 use crate::source::{FileId, SourceMap, Span};
 use crate::syntax::ast::{self, ExprIds};
 use crate::syntax::print::print_file;
-use crate::syntax::{self, Facts, Macros, condition};
+use crate::syntax::{self, Facts, Macros, condition, guru};
 use crate::sys::{command, features};
 use crate::world::{SystemWorld, World};
 
@@ -94,6 +94,9 @@ impl Driver<'_> {
         {
             return self
                 .fail(&format!("version {LANGUAGE} of the language cannot be compatible with {version}"));
+        }
+        for warning in &self.session.warnings {
+            self.message(&format!("warning: {warning}"));
         }
         let mut facts = self.facts();
         let files = self.timed(1, "parsed", |driver| driver.pass_1(&mut facts))?;
@@ -185,7 +188,26 @@ impl Driver<'_> {
             let id = self.sources.add(name, text, None);
             let file =
                 syntax::parse(&mut self.sources, id, &mut self.ids, facts, &self.macros, &mut self.sink);
+            if !self.session.guru && !matches!(self.session.script, Script::Dump(_)) {
+                guru::refuse(&file, &mut self.sink);
+            }
             files.push(file);
+        }
+        if !self.session.tapset_dirs.is_empty() {
+            // Files that no script uses yet have to be right too.
+            let own: Vec<_> =
+                self.library.own().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
+            for (name, text) in own {
+                let id = self.sources.add(name, text, None);
+                syntax::parse(
+                    &mut self.sources,
+                    id,
+                    &mut ExprIds::default(),
+                    facts,
+                    &self.macros,
+                    &mut self.sink,
+                );
+            }
         }
         if files.iter().all(|file| file.items.is_empty()) && !self.sink.has_errors() {
             let place = Span::new(files[0].id, 0, 0);

@@ -117,4 +117,6 @@ pub struct Session {
     pub suppress_errors: bool,
     /// `--color`.
     pub color: bool,
+    /// What is wrong with the options, and does not matter much.
+    pub warnings: Vec<String>,
 }

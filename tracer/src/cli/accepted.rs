@@ -32,7 +32,7 @@ pub(super) struct Accepted {
           value_parser = ["auto", "always", "never"], default_missing_value = "always")]
     prologue_searching: Option<String>,
     /// The module's name
-    #[arg(short = 'm', hide = true, value_name = "NAME")]
+    #[arg(short = 'm', hide = true, value_name = "NAME", value_parser = module_name)]
     module: Option<String>,
     /// Symbols of this file: symbols are read when they are needed
     #[arg(short = 'd', hide = true, value_name = "FILE", action = ArgAction::Append)]
@@ -61,4 +61,10 @@ pub(super) struct Accepted {
     /// Where temporary files go
     #[arg(long, hide = true, value_name = "DIR")]
     tmpdir: Option<PathBuf>,
+}
+
+/// A module's name, which SystemTap looks at too.
+fn module_name(name: &str) -> Result<String, &'static str> {
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_name { Ok(name.to_owned()) } else { Err("a module's name has letters, digits and _ only") }
 }

@@ -12,11 +12,18 @@ use clap::{ArgAction, Parser};
 use tracer_common::limits::Limits;
 
 use crate::cli::accepted::Accepted;
+use crate::diagnostics::suggest;
 use crate::session::{Dump, Pass, Script, Session, Target};
 
 /// Runs SystemTap scripts on eBPF: no compiler, no kernel headers, no module.
 #[derive(Parser, Debug)]
-#[command(name = "tracer", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(
+    name = "tracer",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    args_override_self = true
+)]
 #[command(after_help = "Examples:\n  tracer -e 'probe vfs.read { n++ } global n' -c 'cat /etc/passwd'\n  \
     tracer script.stp arg1 arg2\n  tracer -L 'process(\"/bin/ls\").function(\"main\")'\n  \
     tracer explain type-conflict\n\n\
@@ -157,13 +164,19 @@ impl Typed {
                 None => return Err("no script: give a file, or its text with -e (--help shows more)".into()),
             }
         };
-        let mut limits = Limits::STAP;
+        let (mut limits, mut warnings) = (Limits::STAP, Vec::new());
         for define in &self.define {
             if NO_LIMITS.iter().any(|start| define.starts_with(start)) {
                 continue;
             }
             let (name, value) = split(define, "-D")?;
-            let value = value.parse().map_err(|_| format!("-D {define}: {value} is not a number"))?;
+            let value: u64 = value.parse().map_err(|_| format!("-D {define}: {value} is not a number"))?;
+            if Limits::STAP.get(name).is_none() {
+                let names = Limits::STAP.all().map(|(name, _)| name);
+                let near = suggest::hint(name, names).map_or_else(String::new, |near| format!(" ({near})"));
+                warnings.push(format!("-D {define}: tracer has no limit {name}{near}"));
+                continue;
+            }
             limits.set(name, value).map_err(|why| format!("-D {define}: {why}"))?;
         }
         if self.suppress_handler_errors {
@@ -194,7 +207,7 @@ impl Typed {
             guru: self.guru,
             globals,
             limits,
-            tapset_dirs: self.include,
+            tapset_dirs: self.include.into_iter().chain(tapset_of_environment()).collect(),
             debug_folders: debug_folders(
                 self.debuginfo_path.or_else(|| std::env::var("SYSTEMTAP_DEBUGINFO_PATH").ok()),
             ),
@@ -216,6 +229,7 @@ impl Typed {
                 "never" => false,
                 _ => std::io::stderr().is_terminal(),
             },
+            warnings,
         })
     }
 }
@@ -225,6 +239,11 @@ fn debug_folders(path: Option<String>) -> Vec<PathBuf> {
     let path = path.unwrap_or_default();
     let folders = path.split(':').map(|folder| folder.strip_prefix(['+', '-']).unwrap_or(folder));
     folders.filter(|folder| !folder.is_empty()).map(PathBuf::from).collect()
+}
+
+/// The folder of tapsets that the environment names, where it is one.
+fn tapset_of_environment() -> Option<PathBuf> {
+    std::env::var_os("SYSTEMTAP_TAPSET").map(PathBuf::from).filter(|folder| folder.is_dir())
 }
 
 fn split<'a>(text: &'a str, option: &str) -> Result<(&'a str, &'a str), String> {
@@ -277,6 +296,8 @@ mod tests {
     fn passes_stick_to_their_letter() {
         assert_eq!(session(&["-p2", "-e", "x"]).expect("p2").last_pass, Pass::Elaborate);
         assert!(session(&["-p6", "-e", "x"]).is_err());
+        // The last of several counts.
+        assert_eq!(session(&["-p4", "-gp2", "-e", "x"]).expect("p2").last_pass, Pass::Elaborate);
     }
 
     #[test]
@@ -292,7 +313,8 @@ mod tests {
     fn what_cannot_be_is_said() {
         assert!(session(&[]).expect_err("no script").contains("no script"));
         assert!(session(&["-D", "MAXACTION", "x"]).expect_err("no value").contains("NAME=VALUE"));
-        assert!(session(&["-D", "FOO=1", "x"]).expect_err("no such limit").contains("unknown limit FOO"));
+        let unknown = session(&["-D", "MAXACTON=1", "x"]).expect("a session").warnings;
+        assert_eq!(unknown, ["-D MAXACTON=1: tracer has no limit MAXACTON (similar: 'MAXACTION')"]);
         assert!(session(&["-x", "1", "-c", "true", "-e", ""]).is_err());
     }
 }

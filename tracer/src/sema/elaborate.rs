@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tracer_common::manifest::Site;
 
 use crate::diagnostics::{Code, Diagnostic, Label, Sink};
-use crate::sema::build::{self, Flow, Outcome, Outcomes};
+use crate::sema::build::{Flow, Outcome, Outcomes};
 use crate::sema::family::{Candidate, Family, TargetScope};
 use crate::sema::library::Library;
 use crate::sema::load::{Loaded, load};
@@ -25,6 +25,7 @@ use crate::sema::resolve::Resolver;
 use crate::sema::symbols::{LocalInfo, Symbols};
 use crate::source::{FileId, SourceMap, Span};
 use crate::syntax::ast::{self, ExprIds};
+use crate::syntax::guru;
 use crate::syntax::visit::Visitor;
 use crate::syntax::{Facts, Macros};
 
@@ -75,11 +76,11 @@ pub fn elaborate(
         symbols.add_file(file, &exists, sink);
         expander.aliases.extend(file.aliases());
         for code in file.embedded() {
-            sink.push(build::embedded(code.span));
+            sink.push(guru::embedded(code.span));
         }
         for function in file.functions() {
             if let ast::FunctionBody::Embedded(code) = &function.body {
-                sink.push(build::embedded(code.span));
+                sink.push(guru::embedded(code.span));
             }
         }
     }

@@ -55,6 +55,10 @@ pub trait TargetScope {
     fn pointee(&self, _target: &TargetExpr) -> Option<String> {
         None
     }
+    /// The type of a target expression's value, by its name in C.
+    fn type_name(&self, _target: &TargetExpr) -> Option<String> {
+        None
+    }
     /// The value of a constant of some enumeration.
     fn enumerator(&self, _name: &str) -> Option<i64> {
         None

@@ -145,6 +145,11 @@ impl Library {
         self.files.iter().map(|file| (&*file.name, &*file.text))
     }
 
+    /// Names and texts of the script files of `-I`.
+    pub fn own(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.scripts().skip(self.embedded)
+    }
+
     /// The texts of all files, macro files too.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         let macros = self.macros.iter().flatten().map(|(_, text)| &**text);

@@ -13,16 +13,25 @@ use crate::sema::resolve::Resolver;
 use crate::syntax::ast::{self, ExprKind, Indexable, Name, TargetRoot};
 use crate::syntax::visit::{self, Visitor};
 
+/// What a value points to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Pointee {
+    /// The type, as `@cast` takes it.
+    pub ty: String,
+    /// It is one of the kernel's, whatever code is traced.
+    pub of_kernel: bool,
+}
+
 /// Types of what script values point to, by name of the value.
 #[derive(Default)]
 pub(super) struct Pointees {
     /// Names that are globals wherever they stand.
     is_global: BTreeSet<Name>,
-    globals: BTreeMap<Name, String>,
+    globals: BTreeMap<Name, Pointee>,
     /// Results of functions, by name and number of parameters.
-    functions: BTreeMap<(Name, usize), String>,
+    functions: BTreeMap<(Name, usize), Pointee>,
     /// Locals of the body that is being looked at.
-    locals: BTreeMap<Name, String>,
+    locals: BTreeMap<Name, Pointee>,
 }
 
 impl Pointees {
@@ -54,7 +63,7 @@ impl Pointees {
     }
 
     /// What a value points to; `targets` knows it of target expressions.
-    pub(super) fn of(&self, expr: &ast::Expr, targets: &BTreeMap<ast::ExprId, String>) -> Option<String> {
+    pub(super) fn of(&self, expr: &ast::Expr, targets: &BTreeMap<ast::ExprId, Pointee>) -> Option<Pointee> {
         match &expr.kind {
             ExprKind::Target(_) => targets.get(&expr.id).cloned(),
             ExprKind::Symbol(name) => self.named(name),
@@ -69,12 +78,12 @@ impl Pointees {
         }
     }
 
-    fn named(&self, name: &Name) -> Option<String> {
+    fn named(&self, name: &Name) -> Option<Pointee> {
         if self.is_global.contains(name) { &self.globals } else { &self.locals }.get(name).cloned()
     }
 
     /// A value is assigned.
-    pub(super) fn assign(&mut self, left: &ast::Expr, ty: String) {
+    pub(super) fn assign(&mut self, left: &ast::Expr, ty: Pointee) {
         let name = match &left.kind {
             ExprKind::Symbol(name) => name,
             ExprKind::Index { base: Indexable::Array(array), .. } => &array.name,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::build::{self, Outcome, Outcomes};
 use crate::sema::family::{Resolved, TargetScope};
-use crate::sema::pointee::Pointees;
+use crate::sema::pointee::{Pointee, Pointees};
 use crate::source::Span;
 use crate::syntax::ast::{self, ExprKind, PathStepKind, TargetRoot};
 use crate::syntax::print::print_expr;
@@ -19,14 +19,16 @@ pub(super) struct Resolver<'s> {
     scope: &'s dyn TargetScope,
     /// What `@cast` means where no traced code is behind the handler.
     types: &'s dyn TargetScope,
+    /// Both are the same: a function's targets are the kernel's.
+    in_function: bool,
     at_entry: bool,
     /// What was found out.
     pub(super) outcomes: Outcomes,
     pointees: &'s mut Pointees,
     /// What target expressions point to.
-    targets: BTreeMap<ast::ExprId, String>,
+    targets: BTreeMap<ast::ExprId, Pointee>,
     /// What the body's `return`s point to.
-    pub(super) returned: Option<String>,
+    pub(super) returned: Option<Pointee>,
 }
 
 impl<'s> Resolver<'s> {
@@ -40,6 +42,7 @@ impl<'s> Resolver<'s> {
         Resolver {
             scope,
             types,
+            in_function: std::ptr::addr_eq(scope, types),
             at_entry: false,
             outcomes: Outcomes::new(),
             pointees,
@@ -48,28 +51,31 @@ impl<'s> Resolver<'s> {
         }
     }
 
-    fn resolve(&self, target: &ast::TargetExpr, span: Span) -> Result<Resolved, Diagnostic> {
+    /// What a target expression is, and whether the kernel's types said so, not those of the traced code.
+    fn resolve(&self, target: &ast::TargetExpr, span: Span) -> (Result<Resolved, Diagnostic>, bool) {
         if is_of_kernel(target) {
-            return self.types.resolve(target, span, self.at_entry);
+            return (self.types.resolve(target, span, self.at_entry), true);
         }
-        let resolved = self.scope.resolve(target, span, self.at_entry);
-        match resolved {
+        match self.scope.resolve(target, span, self.at_entry) {
             Err(diagnostic)
                 if diagnostic.code == Code::NoTargetVariables
                     && matches!(target.root, TargetRoot::Cast { .. }) =>
             {
-                self.types.resolve(target, span, self.at_entry)
+                (self.types.resolve(target, span, self.at_entry), true)
             }
-            resolved => resolved,
+            resolved => (resolved, false),
         }
     }
 
     /// `p->member` as the `@cast` that it means, when it is known what p points to.
     fn as_cast(&self, target: &ast::TargetExpr) -> Option<ast::TargetExpr> {
         let TargetRoot::Value(operand) = &target.root else { return None };
-        let ty = self.pointees.of(operand, &self.targets)?;
-        let root =
-            TargetRoot::Cast { operand: operand.clone(), type_name: ast::Text::from(&*ty), module: None };
+        let pointee = self.pointees.of(operand, &self.targets)?;
+        let root = TargetRoot::Cast {
+            operand: operand.clone(),
+            type_name: ast::Text::from(&*pointee.ty),
+            module: pointee.of_kernel.then(|| ast::Text::from("kernel")),
+        };
         Some(ast::TargetExpr { root, ..target.clone() })
     }
 
@@ -89,14 +95,15 @@ impl<'s> Resolver<'s> {
             return;
         }
         let target = cast.as_ref().unwrap_or(target);
-        let outcome = match self.resolve(target, expr.span) {
+        let (resolved, of_kernel) = self.resolve(target, expr.span);
+        let outcome = match resolved {
             Ok(resolved) => Outcome::Value(resolved),
             Err(diagnostic) => Outcome::Missing(Box::new(diagnostic)),
         };
         self.outcomes.insert(expr.id, outcome);
-        let scope = if is_of_kernel(target) { self.types } else { self.scope };
+        let scope = if of_kernel { self.types } else { self.scope };
         if let Some(ty) = scope.pointee(target) {
-            self.targets.insert(expr.id, ty);
+            self.targets.insert(expr.id, Pointee { ty, of_kernel: of_kernel || self.in_function });
         }
     }
 
@@ -107,16 +114,41 @@ impl<'s> Resolver<'s> {
         self.outcomes.insert(expr.id, outcome);
     }
 
+    /// `@const("NAME")`: what C would make of it is known where it is a constant of an enumeration.
+    fn c_constant(&mut self, expr: &ast::Expr, text: &str) {
+        let outcome = self.constant(text.trim()).map_or_else(
+            || {
+                let why = format!("{text} is no constant of an enumeration: @const would need C headers");
+                let unknown = Diagnostic::error(Code::Unsupported, expr.span, why).hint("write the number");
+                Outcome::Missing(Box::new(unknown))
+            },
+            Outcome::Enumerator,
+        );
+        self.outcomes.insert(expr.id, outcome);
+    }
+
     fn constant(&self, name: &str) -> Option<i64> {
         self.scope.enumerator(name).or_else(|| self.types.enumerator(name))
     }
 
     /// `@enumname(x, "type", "module")`
-    fn enumeration(&mut self, expr: &ast::Expr, type_name: Option<&str>, module: Option<&str>) {
+    fn enumeration(
+        &mut self,
+        expr: &ast::Expr,
+        operand: &ast::Expr,
+        type_name: Option<&str>,
+        module: Option<&str>,
+    ) {
         let outcome = match (type_name, module) {
-            (None, _) => {
-                missing(expr, "@enumname needs to know the type: @enumname(value, \"enum type\")".to_owned())
-            }
+            (None, _) => self.constants_of(operand).map_or_else(
+                || {
+                    missing(
+                        expr,
+                        "@enumname needs to know the type: @enumname(value, \"enum type\")".to_owned(),
+                    )
+                },
+                Outcome::Enumeration,
+            ),
             (Some(name), module) => {
                 let is_kernel = module.is_some_and(|module| module.starts_with("kernel"));
                 let own = if is_kernel { None } else { self.scope.enumeration(name) };
@@ -128,13 +160,26 @@ impl<'s> Resolver<'s> {
         self.outcomes.insert(expr.id, outcome);
     }
 
+    /// The constants of the enumeration that a target expression's type is.
+    fn constants_of(&self, operand: &ast::Expr) -> Option<Vec<(String, i64)>> {
+        let ExprKind::Target(target) = &operand.kind else { return None };
+        if is_fact(target) || matches!(target.root, TargetRoot::Special(_)) {
+            return None;
+        }
+        let cast = self.as_cast(target);
+        let target = cast.as_ref().unwrap_or(target);
+        let (_, of_kernel) = self.resolve(target, operand.span);
+        let scope = if of_kernel { self.types } else { self.scope };
+        scope.enumeration(&scope.type_name(target)?)
+    }
+
     fn is_defined(&self, expr: &ast::Expr) -> bool {
         match &expr.kind {
             ExprKind::Target(target) => {
                 let cast = self.as_cast(target);
-                self.resolve(cast.as_ref().unwrap_or(target), expr.span).is_ok()
+                self.resolve(cast.as_ref().unwrap_or(target), expr.span).0.is_ok()
             }
-            ExprKind::Enum(name) => self.constant(&name.to_string()).is_some(),
+            ExprKind::Enum(name) | ExprKind::Const(name) => self.constant(&name.to_string()).is_some(),
             _ => true,
         }
     }
@@ -188,11 +233,12 @@ impl Visitor for Resolver<'_> {
                 }
             }
             ExprKind::Enum(name) => self.enumerator(expr, &name.to_string()),
+            ExprKind::Const(text) => self.c_constant(expr, &text.to_string()),
             ExprKind::EnumName { operand, type_name, module } => {
                 let text = |text: &ast::Text| text.to_string();
                 let (type_name, module) = (type_name.as_ref().map(text), module.as_ref().map(text));
-                self.enumeration(expr, type_name.as_deref(), module.as_deref());
                 self.visit_expr(operand);
+                self.enumeration(expr, operand, type_name.as_deref(), module.as_deref());
             }
             ExprKind::Entry(inner) => {
                 let before = std::mem::replace(&mut self.at_entry, true);

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! [`parse`] never fails: it returns what it understood and tells the rest to the sink, picking up again at the
-//! next statement or declaration. Embedded C is parsed as a node, so that pass 2 can refuse it by name.
+//! next statement or declaration. Embedded C is parsed as a node, so that it can be refused by name ([`guru`]).
 //!
 //! **Not here:** meaning (`sema`), reading files and asking the kernel (`world`; what conditions need comes in
 //! as [`Facts`]).
@@ -14,6 +14,7 @@
 pub mod ast;
 pub mod condition;
 pub mod format;
+pub mod guru;
 pub mod lexer;
 pub(crate) mod literal;
 mod parser;

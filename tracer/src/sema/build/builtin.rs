@@ -8,6 +8,7 @@ use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::program::{Access, Expr, ExprKind, Target, TargetValue, Ty};
 use crate::source::Span;
 use crate::syntax::ast;
+use crate::syntax::guru;
 use crate::syntax::print::print_expr;
 
 impl Builder<'_, '_> {
@@ -15,10 +16,7 @@ impl Builder<'_, '_> {
     pub(super) fn deref(&mut self, user: bool, size: i64, address: &ast::Expr, whole: &ast::Expr) -> Expr {
         let span = whole.span;
         if !self.guru && !(self.is_library)(self.file) {
-            self.error(
-                Diagnostic::error(Code::NeedsGuru, span, "reading any address needs guru mode")
-                    .hint("add -g, or call kernel_int(), user_int() and their relatives"),
-            );
+            self.error(guru::any_address(span));
             return zero(span);
         }
         let Some(width) = u8::try_from(size).ok().filter(|size| matches!(size, 1 | 2 | 4 | 8)) else {

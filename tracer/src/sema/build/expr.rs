@@ -13,6 +13,7 @@ use crate::sema::program::{Element, Expr, ExprKind, FunctionId, GlobalId, Ty};
 use crate::sema::symbols::Node;
 use crate::source::Span;
 use crate::syntax::ast::{self, AssignOp, BinaryOp, UnaryOp};
+use crate::syntax::guru;
 
 /// Names of intrinsics that are facts about the site.
 const FACTS: [(&str, SiteFact); 3] = [
@@ -113,22 +114,12 @@ impl Builder<'_, '_> {
             ast::ExprKind::Perf(_) => self.unsupported(span, "@perf"),
             ast::ExprKind::Enum(_) => self.enumerator(expr),
             ast::ExprKind::EnumName { operand, .. } => self.enumerator_name(expr, operand),
-            ast::ExprKind::Const(_) => {
-                self.error(
-                    Diagnostic::error(
-                        Code::Unsupported,
-                        span,
-                        "@const needs C headers, which tracer does not use",
-                    )
-                    .hint("write the number"),
-                );
-                zero(span)
-            }
+            ast::ExprKind::Const(_) => self.enumerator(expr),
             ast::ExprKind::ProbeWrite(_) => self.unsupported(span, "@probewrite"),
             ast::ExprKind::Register { .. } => self.unsupported(span, "@kregister and @uregister"),
             ast::ExprKind::Deref { user, size, address } => self.deref(*user, *size, address, expr),
             ast::ExprKind::Embedded(_) => {
-                self.error(embedded(span));
+                self.error(guru::embedded(span));
                 zero(span)
             }
         }
@@ -417,12 +408,6 @@ impl Builder<'_, '_> {
         });
         Expr { kind: ExprKind::Saved(n), ty, span }
     }
-}
-
-/// The message for embedded C.
-pub(crate) fn embedded(span: Span) -> Diagnostic {
-    Diagnostic::error(Code::EmbeddedC, span, "embedded C cannot run on eBPF")
-        .hint("look for a tapset function that does the job, or use $variables and @cast")
 }
 
 /// The arithmetic operator of the contract.

@@ -19,8 +19,6 @@ mod stmt;
 mod target;
 mod types;
 
-pub(super) use expr::embedded;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostics::{Code, Diagnostic, Label, suggest};

@@ -96,6 +96,10 @@ impl TargetScope for Functions<'_> {
         self.scope(target.root_span).ok()?.pointee(target)
     }
 
+    fn type_name(&self, target: &TargetExpr) -> Option<String> {
+        self.scope(target.root_span).ok()?.type_name(target)
+    }
+
     fn enumerator(&self, name: &str) -> Option<i64> {
         self.constants()?.enumerator(name)
     }
@@ -488,6 +492,11 @@ impl TargetScope for Scope {
         }
         let (start, ty, _) = self.start(target, target.root_span).ok()?;
         self.walk(target).pointee(target, start, ty)
+    }
+
+    fn type_name(&self, target: &TargetExpr) -> Option<String> {
+        let (start, ty, _) = self.start(target, target.root_span).ok()?;
+        self.walk(target).type_name(target, start, ty)
     }
 
     fn enumerator(&self, name: &str) -> Option<i64> {

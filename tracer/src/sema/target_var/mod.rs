@@ -101,10 +101,20 @@ impl Walk<'_> {
             _ if target.pretty.is_some() => return None,
             _ if target.address_of || is_cast => ty,
             Shape::Pointer(to) => to?,
+            Shape::Array(element, ..) => element,
             _ => return None,
         };
         let name = self.types.name(to);
         (!name.is_empty() && !name.ends_with('*')).then_some(name)
+    }
+
+    /// The type of the expression's value, by its name in C.
+    pub fn type_name(&mut self, target: &TargetExpr, start: At, ty: TypeId) -> Option<String> {
+        let (mut at, mut ty) = (start, ty);
+        for step in &target.path {
+            (at, ty, _) = self.step(step, at, ty).ok()?;
+        }
+        (!target.address_of && target.pretty.is_none()).then(|| self.types.name(ty))
     }
 
     fn step(

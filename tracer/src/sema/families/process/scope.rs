@@ -477,6 +477,12 @@ impl TargetScope for CodeScope {
         walk(&info.types(), target).pointee(target, at, ty)
     }
 
+    fn type_name(&self, target: &TargetExpr) -> Option<String> {
+        let info = self.info()?;
+        let (at, ty, _) = self.start(info, target, target.root_span, false).ok()?;
+        walk(&info.types(), target).type_name(target, at, ty)
+    }
+
     fn enumerator(&self, name: &str) -> Option<i64> {
         self.info()?.enumerator(name)
     }
