@@ -107,11 +107,15 @@ pub struct SystemWorld {
 
 impl World for SystemWorld {
     fn map_file(&self, path: &Path) -> io::Result<FileBytes> {
-        let file = fs::File::open(path)?;
-        let metadata = file.metadata()?;
+        // Before it is opened: a FIFO waits for a writer, and devices do as they please.
+        let metadata = fs::metadata(path)?;
         if metadata.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory"));
         }
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is a FIFO, a socket or a device, and no file"));
+        }
+        let file = fs::File::open(path)?;
         // Files of sysfs and proc claim sizes that mapping does not honour.
         if metadata.is_file() && metadata.len() > 0 && !path.starts_with("/sys") && !path.starts_with("/proc")
         {
@@ -220,6 +224,12 @@ impl World for MemoryWorld {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn devices_are_no_files() {
+        let error = SystemWorld::default().map_file(Path::new("/dev/zero")).expect_err("it has no end");
+        assert_eq!(error.to_string(), "it is a FIFO, a socket or a device, and no file");
+    }
 
     #[test]
     fn programs_are_found_by_path_and_by_name() {

@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tracer::debuginfo::btf::Btf;
-use tracer::debuginfo::elf::ElfFile;
-use tracer::debuginfo::find::find;
 use tracer::debuginfo::model::{TypeId, Types};
 use tracer::debuginfo::{operand, sdt};
 use tracer::diagnostics::Sink;
@@ -20,6 +18,7 @@ use tracer::source::SourceMap;
 use tracer::syntax::ast::ExprIds;
 use tracer::syntax::{self, Facts, Macros};
 use tracer::world::MemoryWorld;
+use xtask::fuzz::files::look;
 use xtask::random::Random;
 use xtask::runtime::fixture;
 
@@ -110,45 +109,6 @@ fn look_at_type(types: &dyn Types, ty: TypeId) {
     }
 }
 
-/// Everything that the readers can be asked.
-fn look(path: &Path, bytes: Vec<u8>) {
-    let mut world = MemoryWorld::default();
-    world.files.insert(path.to_owned(), bytes);
-    let Ok(elf) = ElfFile::open(&world, path) else { return };
-    let _ = (elf.functions(), elf.build_id(), elf.debug_link(), elf.embedded().is_some(), elf.entry());
-    let _ = (elf.needed(), elf.run_path(), elf.interpreter(), elf.stubs());
-    for mark in sdt::marks(&elf) {
-        let symbol = |name: &str| elf.addresses(name).pop_first().ok_or_else(|| name.to_owned());
-        mark.args.iter().for_each(|text| drop(operand::argument(text, &symbol)));
-    }
-    let Some(info) = find(&world, &elf).info else { return };
-    let types = info.types();
-    for function in info.functions().iter().take(30) {
-        let _ = (info.declared(function), info.is_exported(function), function.qualified());
-        let _ = (info.labels(function), info.calls(function), info.lines_of(function));
-        if let Some(ty) = info.result(function) {
-            look_at_type(&types, ty);
-        }
-        let addresses =
-            [function.low, info.probe_address(function, &elf), function.low.midpoint(function.high)];
-        for address in addresses {
-            let instance = info.instance_at(address).unwrap_or_else(|| info.entry_instance(function));
-            for variable in info.variables(&instance, address) {
-                look_at_type(&types, variable.ty);
-            }
-            let _ = info.line_at(address);
-        }
-    }
-    for copy in info.inlined().iter().take(30) {
-        let instance = info.inlined_instance(copy);
-        let _ = (info.declared_inlined(copy), info.variables(&instance, copy.low));
-    }
-    for name in info.global_names().into_iter().take(30) {
-        let _ = info.globals(name, None);
-    }
-    let _ = (info.types_named("point"), info.statements(|_| true));
-}
-
 fn good(name: &str) -> (PathBuf, Vec<u8>) {
     let path = fixture::build_one(name).unwrap_or_else(|why| panic!("{why}"));
     let bytes = std::fs::read(&path).expect("the fixture");
@@ -159,7 +119,9 @@ fn good(name: &str) -> (PathBuf, Vec<u8>) {
 fn programs() {
     for name in ["places_o2", "places_o0", "usdt", "calls_dwarf4"] {
         let (path, bytes) = good(name);
-        each(name, &bytes, &ranges(&bytes), |damaged| look(&path, damaged));
+        each(name, &bytes, &ranges(&bytes), |damaged| {
+            look(&path, damaged);
+        });
     }
 }
 

@@ -27,6 +27,10 @@ pub enum BtfError {
 impl fmt::Display for BtfError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            BtfError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => write!(
+                f,
+                "the kernel does not tell its types: there is no {VMLINUX}; it was built without CONFIG_DEBUG_INFO_BTF, or /sys is not mounted"
+            ),
             BtfError::Io(error) => write!(f, "cannot read the kernel's types ({VMLINUX}): {error}"),
             BtfError::Malformed(why) => write!(f, "the kernel's types ({VMLINUX}) are malformed: {why}"),
         }
@@ -376,13 +380,22 @@ impl Types for Btf {
         }
     }
 
-    fn size(&self, ty: TypeId) -> u64 {
-        match self.shape(ty) {
-            Shape::Pointer(_) => 8,
-            Shape::Array(element, count) => self.size(element).saturating_mul(count.unwrap_or(0)),
-            Shape::Nothing => 0,
-            _ => self.record(self.strip(ty)).map_or(0, |record| u64::from(record.size_or_type())),
+    fn size(&self, mut ty: TypeId) -> u64 {
+        let mut count = 1u64;
+        for _ in 0..CHAIN {
+            let size = match self.shape(ty) {
+                Shape::Pointer(_) => 8,
+                Shape::Array(element, elements) => {
+                    count = count.saturating_mul(elements.unwrap_or(0));
+                    ty = element;
+                    continue;
+                }
+                Shape::Nothing => 0,
+                _ => self.record(self.strip(ty)).map_or(0, |record| u64::from(record.size_or_type())),
+            };
+            return count.saturating_mul(size);
         }
+        0
     }
 
     fn members(&self, ty: TypeId) -> Vec<Member> {
@@ -457,5 +470,10 @@ mod tests {
         let btf = Btf::parse(table.into()).expect("well-formed, if useless");
         assert_eq!(btf.shape(TypeId(1)), Shape::Nothing);
         assert_eq!(btf.name(TypeId(9)), "void");
+        // And one of an array of itself.
+        let mut table = vec![0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 24, 0, 0, 0, 24, 0, 0, 0, 1, 0, 0, 0];
+        table.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0]);
+        let btf = Btf::parse(table.into()).expect("well-formed, if useless");
+        assert_eq!(btf.size(TypeId(1)), 0);
     }
 }

@@ -79,6 +79,64 @@ impl Segment {
     }
 }
 
+/// Looks at how a file begins: `Err` says what it is, where it is nothing that can be traced here.
+fn identify(bytes: &[u8]) -> Result<(), String> {
+    const HEADER: usize = 64;
+    /// Machines that Linux runs on (`e_machine`).
+    const MACHINES: [(u16, &str); 9] = [
+        (3, "i386"),
+        (8, "MIPS"),
+        (20, "PowerPC"),
+        (21, "64-bit PowerPC"),
+        (22, "s390"),
+        (40, "32-bit ARM"),
+        (183, "64-bit ARM"),
+        (243, "RISC-V"),
+        (258, "LoongArch"),
+    ];
+    const X86_64: u16 = 62;
+    const CORE: u16 = 4;
+    if bytes.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if let Some(line) = bytes.strip_prefix(b"#!") {
+        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = String::from_utf8_lossy(&line[..line.len().min(200)]);
+        let program = line.split_whitespace().next().unwrap_or("its interpreter");
+        return Err(format!("it is a script, and the program that runs is {program}"));
+    }
+    if bytes.starts_with(b"!<arch>") || bytes.starts_with(b"!<thin>") {
+        return Err("it is an archive of object files; what is linked from it can be traced".to_owned());
+    }
+    if !bytes.starts_with(b"\x7fELF") {
+        return Err("it does not begin as one does".to_owned());
+    }
+    let (Some(class), Some(order), Some(machine), Some(kind)) =
+        (bytes.get(4), bytes.get(5), bytes.get(18..20), bytes.get(16..18))
+    else {
+        return Err("it is cut short".to_owned());
+    };
+    let number = |word: &[u8]| match order {
+        2 => u16::from_be_bytes([word[0], word[1]]),
+        _ => u16::from_le_bytes([word[0], word[1]]),
+    };
+    let machine = number(machine);
+    if machine != X86_64 {
+        let name = MACHINES.iter().find(|(known, _)| *known == machine).map(|(_, name)| *name);
+        let name = name.map_or(format!("machine number {machine}"), str::to_owned);
+        return Err(format!("it is for {name}, not for x86-64"));
+    }
+    match (class, order) {
+        (2, 1) if bytes.len() < HEADER => Err("it is cut short".to_owned()),
+        (2, 1) if number(kind) == CORE => {
+            Err("it is a core dump; the program that wrote it can be traced".to_owned())
+        }
+        (2, 1) => Ok(()),
+        (1, _) => Err("it is for 32-bit addresses (x32), which is not supported".to_owned()),
+        _ => Err("its header is damaged".to_owned()),
+    }
+}
+
 impl ElfFile {
     /// Opens a file.
     pub fn open(world: &dyn World, path: &Path) -> Result<ElfFile, ElfError> {
@@ -88,11 +146,9 @@ impl ElfFile {
 
     fn read(path: &Path, bytes: FileBytes) -> Result<ElfFile, ElfError> {
         let malformed = |why: String| ElfError::Malformed(path.to_owned(), why);
+        identify(&bytes).map_err(malformed)?;
         let (kind, segments) = {
             let file = object::File::parse(&*bytes).map_err(|error| malformed(error.to_string()))?;
-            if file.architecture() != object::Architecture::X86_64 {
-                return Err(malformed(format!("it is for {:?}, not for x86-64", file.architecture())));
-            }
             let segments = file
                 .segments()
                 .map(|segment| {
@@ -104,6 +160,11 @@ impl ElfFile {
             (file.kind(), segments)
         };
         Ok(ElfFile { path: path.to_owned(), bytes, kind, segments })
+    }
+
+    /// Whether it is an object file that no linker has made a program or a library of.
+    pub fn is_unlinked(&self) -> bool {
+        self.kind == ObjectKind::Relocatable
     }
 
     fn parsed(&self) -> Option<object::File<'_>> {
@@ -244,5 +305,38 @@ impl ElfFile {
     /// Whether the file's bytes have this checksum: that of `.gnu_debuglink`.
     pub fn has_checksum(&self, wanted: u32) -> bool {
         super::checksum::crc32(&self.bytes) == wanted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_apart_by_how_they_begin() {
+        let header = |class: u8, order: u8, kind: u8, machine: u16| {
+            let mut bytes = vec![0; 64];
+            bytes[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', class, order]);
+            let machine = if order == 2 { machine.to_be_bytes() } else { machine.to_le_bytes() };
+            bytes[16 + usize::from(order == 2)] = kind;
+            bytes[18..20].copy_from_slice(&machine);
+            bytes
+        };
+        assert_eq!(identify(&header(2, 1, 3, 62)), Ok(()));
+        for (bytes, words) in [
+            (header(1, 1, 2, 3), "it is for i386, not for x86-64"),
+            (header(2, 2, 2, 22), "it is for s390, not for x86-64"),
+            (header(2, 1, 2, 9999), "it is for machine number 9999, not for x86-64"),
+            (header(1, 1, 2, 62), "it is for 32-bit addresses (x32), which is not supported"),
+            (header(2, 1, 4, 62), "it is a core dump; the program that wrote it can be traced"),
+            (header(2, 1, 2, 62)[..40].to_vec(), "it is cut short"),
+            (b"\x7fELF".to_vec(), "it is cut short"),
+            (b"#! /bin/sh -e\necho".to_vec(), "it is a script, and the program that runs is /bin/sh"),
+            (b"!<arch>\n".to_vec(), "it is an archive of object files; what is linked from it can be traced"),
+            (b"hello".to_vec(), "it does not begin as one does"),
+            (Vec::new(), "it is empty"),
+        ] {
+            assert_eq!(identify(&bytes), Err(words.to_owned()));
+        }
     }
 }

@@ -13,7 +13,9 @@ pub fn possible_cpus() -> io::Result<u32> {
     if let Some(cpus) = CPUS.get() {
         return Ok(*cpus);
     }
-    let text = fs::read_to_string("/sys/devices/system/cpu/possible")?;
+    const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
+    let text = fs::read_to_string(POSSIBLE)
+        .map_err(|error| io::Error::new(error.kind(), format!("{POSSIBLE}: {error}; is /sys mounted?")))?;
     let last = text.trim().rsplit([',', '-']).next().and_then(|n| n.parse::<u32>().ok());
     let cpus = last.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))? + 1;
     Ok(*CPUS.get_or_init(|| cpus))

@@ -2,21 +2,63 @@
 
 use std::path::Path;
 
-use super::Target;
+use super::{Target, files};
+use crate::random::Random;
 use crate::{differ, workspace};
+
+/// Records of two kinds, an error with a message, and the end.
+const RECORDS: [&[u8]; 4] = [
+    b"\0\0\x01\0\x07\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\x02\0\0\0\x08\0\0\0ab\0\0\0\0\0\0",
+    b"\x01\0\0\0\0\0\0\0\x01\0\0\0\x08\0\0\0a\0\0\0\0\0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0",
+    b"\xff\xff\0\0\0\0\0\0\x01\0\0\x06\0\0\0\0\0\0\0\0\0\0\0\0\x02\0\0\0\x08\0\0\0no\0\0\0\0\0\0",
+    b"\xfe\xff\0\0\0\0\0\0",
+];
+
+/// Operands as compilers write them.
+const ARGUMENTS: [&str; 6] = [
+    "-4@%edi\n8@%rsi\n1@%al\n2@%ax\n-1@%ah",
+    "8@-24(%rbp)\n8@(%rsp)\n-4@16(%rax,%rbx,4)\n4@(,%rcx,8)\n8@%fs:16",
+    "4@$5\n-8@$-1\n8@$0x7f\n4@$1+2-3",
+    "8@counter(%rip)\n4@abc+8(%rip)\n8@abc-4\n8@$abc",
+    "8f@%xmm0\n16@%xmm1\n4@%st(0)",
+    "%rdi\n@\n8@\n-@%rax",
+];
+
+/// Lines of `/proc/kallsyms`.
+const SYMBOLS: &str = "ffffffff81000000 T _stext\nffffffff81000010 t vfs_read\nffffffff81000010 T vfs_alias\n\
+ffffffff81000200 D jiffies\nffffffffc0000000 t init_module\t[loop]\nffffffffc0000100 T x [a]\n0000000000000000 A zero\n";
 
 /// Random scripts among the texts.
 const SCRIPTS: u64 = 300;
 
 /// Texts for a target.
-pub(super) fn texts(target: Target) -> Vec<String> {
+pub(super) fn given(target: Target) -> Result<Vec<Vec<u8>>, String> {
+    Ok(match target {
+        Target::Program => files::programs()?,
+        Target::Btf => files::types(&mut Random(7)),
+        Target::Record => RECORDS.iter().map(|record| record.to_vec()).collect(),
+        Target::MarkArguments => ARGUMENTS.iter().map(|text| text.as_bytes().to_vec()).collect(),
+        Target::Kallsyms => vec![SYMBOLS.as_bytes().to_vec()],
+        Target::Lexer | Target::Preprocessor | Target::Parser | Target::Types | Target::Ir => {
+            texts(target).into_iter().map(String::into_bytes).collect()
+        }
+    })
+}
+
+fn texts(target: Target) -> Vec<String> {
     let mut texts = Vec::new();
     let root = workspace::root();
     let (folders, names): (&[&str], &[&str]) = match target {
         Target::Ir => (&["tracer-common/tests/ir", "tracer-ebpf/tests/run"], &["ir"]),
-        Target::Lexer | Target::Preprocessor | Target::Parser | Target::Types => {
-            (&["tracer/tests", "tapsets"], &["stp", "stpm"])
-        }
+        Target::Lexer
+        | Target::Preprocessor
+        | Target::Parser
+        | Target::Types
+        | Target::Program
+        | Target::Btf
+        | Target::MarkArguments
+        | Target::Kallsyms
+        | Target::Record => (&["tracer/tests", "tapsets"], &["stp", "stpm"]),
     };
     for folder in folders {
         collect(&root.join(folder), names, &mut texts);

@@ -1,5 +1,6 @@
-//! `cargo xtask fuzz`: damaged and recombined texts for the rooms that read texts, for a given time.
+//! `cargo xtask fuzz`: damaged and recombined texts and files for the rooms that read them, for a given time.
 //!
+//! Files are damaged by somebody who knows their formats (`damage`).
 //! There is no feedback from coverage: texts come from the suites, the library and the generator of random scripts, and
 //! are damaged at the level of bytes, tokens, lines and brackets (`mutate`). Texts that a target understands join the
 //! pool, so that they drift. A panic, an answer that takes seconds, memory that runs away and a broken promise of the
@@ -8,6 +9,8 @@
 //! **Not here:** what programs compute (`differ`).
 
 mod corpus;
+mod damage;
+pub mod files;
 mod mutate;
 mod targets;
 
@@ -34,6 +37,10 @@ pub struct Options {
 
 /// The longest text, in bytes.
 const LONGEST: usize = 16 << 10;
+/// The longest file.
+const LONGEST_FILE: usize = 1 << 20;
+/// Files in the pool.
+const FILES: usize = 60;
 /// Texts in the pool.
 const POOL: usize = 3000;
 /// The slowest answer.
@@ -59,11 +66,12 @@ enum Answer {
 pub fn run(options: &Options) -> Result<(), String> {
     let folder = workspace::target().join("fuzz").join(options.target.name());
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let pool = corpus::given(options.target)?;
     let began = AtomicU64::new(0);
     let start = Instant::now();
     let deadline = start + Duration::from_secs_f64(options.minutes * 60.0);
     let figures = std::thread::scope(|scope| {
-        let work = || Worker::new(options, &folder, &began, start).work(deadline);
+        let work = || Worker::new(options, pool, &folder, &began, start).work(deadline);
         let worker = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
         let worker = worker.ok()?;
         while !worker.is_finished() {
@@ -137,7 +145,7 @@ struct Worker<'w> {
     began: &'w AtomicU64,
     start: Instant,
     random: Random,
-    pool: Vec<String>,
+    pool: Vec<Vec<u8>>,
     /// Texts that always stay.
     given: usize,
     figures: Figures,
@@ -149,13 +157,18 @@ thread_local! {
 }
 
 impl<'w> Worker<'w> {
-    fn new(options: &Options, folder: &'w Path, began: &'w AtomicU64, start: Instant) -> Worker<'w> {
+    fn new(
+        options: &Options,
+        pool: Vec<Vec<u8>>,
+        folder: &'w Path,
+        began: &'w AtomicU64,
+        start: Instant,
+    ) -> Worker<'w> {
         std::panic::set_hook(Box::new(|info| {
             let place = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
             let words = info.payload_as_str().unwrap_or_default().to_owned();
             PANIC.with(|panic| *panic.borrow_mut() = (place, words));
         }));
-        let pool = corpus::texts(options.target);
         let given = pool.len();
         let figures = Figures::default();
         Worker {
@@ -179,14 +192,16 @@ impl<'w> Worker<'w> {
             let mut text = self.pool[self.random.below(self.pool.len())].clone();
             for _ in 0..=self.random.below(4) {
                 let donor = &self.pool[self.random.below(self.pool.len())];
-                text = mutate::mutate(&text, donor, &mut self.random);
+                self.target.damage(&mut text, donor, &mut self.random);
             }
-            shorten(&mut text, LONGEST);
+            let (longest, room) =
+                if self.target.is_binary() { (LONGEST_FILE, FILES) } else { (LONGEST, POOL) };
+            text.truncate(longest);
             if self.try_text(&text) {
-                if self.pool.len() < self.given + POOL {
+                if self.pool.len() < self.given + room {
                     self.pool.push(text);
                 } else {
-                    let n = self.given + self.random.below(POOL);
+                    let n = self.given + self.random.below(room);
                     self.pool[n] = text;
                 }
             }
@@ -195,7 +210,7 @@ impl<'w> Worker<'w> {
     }
 
     /// Gives a text to the target; whether it was understood.
-    fn try_text(&mut self, text: &str) -> bool {
+    fn try_text(&mut self, text: &[u8]) -> bool {
         // For whoever asks what it was that killed the process.
         let _ = std::fs::write(self.folder.join("current"), text);
         self.began.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
@@ -213,7 +228,8 @@ impl<'w> Worker<'w> {
             Answer::Broken { place, why } => (place, why),
         };
         if !self.figures.findings.contains_key(&place) {
-            let smaller = if place == "slow" { text.to_owned() } else { self.smaller(text, &place) };
+            let whole = place == "slow" || self.target.is_binary();
+            let smaller = if whole { text.to_owned() } else { self.smaller(text, &place) };
             let file = self.folder.join(format!("finding-{}", self.figures.findings.len()));
             let _ = std::fs::write(&file, smaller);
             println!("{}: {place}: {why}: {}", self.target.name(), file.display());
@@ -223,8 +239,8 @@ impl<'w> Worker<'w> {
     }
 
     /// A smaller text that breaks at the same place.
-    fn smaller(&self, text: &str, place: &str) -> String {
-        let mut best: Vec<char> = text.chars().collect();
+    fn smaller(&self, text: &[u8], place: &str) -> Vec<u8> {
+        let mut best: Vec<char> = String::from_utf8_lossy(text).chars().collect();
         let mut piece = (best.len() / 2).max(1);
         let mut tries = 0;
         while piece > 0 && tries < TRIES {
@@ -234,18 +250,18 @@ impl<'w> Worker<'w> {
                 self.began.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
                 let end = (at + piece).min(best.len());
                 let candidate: String = best[..at].iter().chain(&best[end..]).collect();
-                match answer(self.target, &candidate) {
+                match answer(self.target, candidate.as_bytes()) {
                     Answer::Broken { place: found, .. } if found == place => drop(best.drain(at..end)),
                     Answer::Broken { .. } | Answer::Fine(_) => at = end,
                 }
             }
             piece /= 2;
         }
-        best.into_iter().collect()
+        best.into_iter().collect::<String>().into_bytes()
     }
 }
 
-fn answer(target: Target, text: &str) -> Answer {
+fn answer(target: Target, text: &[u8]) -> Answer {
     match catch_unwind(AssertUnwindSafe(|| target.read(text))) {
         Ok(Ok(understood)) => Answer::Fine(understood),
         Ok(Err(why)) => {
@@ -256,13 +272,5 @@ fn answer(target: Target, text: &str) -> Answer {
             let (place, why) = PANIC.with(|panic| panic.borrow().clone());
             Answer::Broken { place, why }
         }
-    }
-}
-
-/// Cuts a text at a character.
-fn shorten(text: &mut String, longest: usize) {
-    if text.len() > longest {
-        let end = (0..=longest).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
     }
 }

@@ -1,4 +1,4 @@
-//! What reads texts, and what it promises about every one.
+//! What reads texts and files, and what it promises about every one.
 
 use clap::ValueEnum;
 use tracer::diagnostics::render::{Style, render_all};
@@ -13,7 +13,9 @@ use tracer_common::limits::Limits;
 use tracer_ebpf::compile::compile;
 use tracer_ebpf::target;
 
+use super::{damage, files, mutate};
 use crate::differ::script::{Refusal, UNVERIFIED, translate};
+use crate::random::Random;
 
 /// A reader of texts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -28,6 +30,16 @@ pub enum Target {
     Types,
     /// IR as text
     Ir,
+    /// ELF, DWARF (index, lines, locations, call frames), notes, compressed and embedded debug information
+    Program,
+    /// BTF
+    Btf,
+    /// Arguments of marks
+    MarkArguments,
+    /// The kernel's table of symbols
+    Kallsyms,
+    /// Records that programs send
+    Record,
 }
 
 impl Target {
@@ -39,17 +51,58 @@ impl Target {
             Target::Parser => "parser",
             Target::Types => "types",
             Target::Ir => "ir",
+            Target::Program => "program",
+            Target::Btf => "btf",
+            Target::MarkArguments => "mark-arguments",
+            Target::Kallsyms => "kallsyms",
+            Target::Record => "record",
+        }
+    }
+
+    /// Whether it reads bytes and no text.
+    pub(super) fn is_binary(self) -> bool {
+        matches!(self, Target::Program | Target::Btf | Target::Record)
+    }
+
+    /// Damages what it reads, in one place.
+    pub(super) fn damage(self, given: &mut Vec<u8>, donor: &[u8], random: &mut Random) {
+        match self {
+            Target::Program => damage::file(given, random),
+            Target::Btf => damage::btf(given, random),
+            Target::Record => {
+                if random.below(8) == 0 {
+                    given.truncate(random.below(given.len() + 1));
+                }
+                damage::anywhere(given, random);
+            }
+            Target::Lexer
+            | Target::Preprocessor
+            | Target::Parser
+            | Target::Types
+            | Target::Ir
+            | Target::MarkArguments
+            | Target::Kallsyms => {
+                let (text, donor) = (String::from_utf8_lossy(given), String::from_utf8_lossy(donor));
+                *given = mutate::mutate(&text, &donor, random).into_bytes();
+            }
         }
     }
 
     /// Whether a text is understood; `Err` for a broken promise: a word for the promise, a colon, and more.
-    pub(super) fn read(self, text: &str) -> Result<bool, String> {
+    pub(super) fn read(self, given: &[u8]) -> Result<bool, String> {
+        let text = if self.is_binary() { "".into() } else { String::from_utf8_lossy(given) };
+        let text = text.as_ref();
         match self {
             Target::Lexer => lex(text),
             Target::Preprocessor => preprocess(text),
             Target::Parser => parse_script(text),
             Target::Types => types(text),
             Target::Ir => ir(text),
+            Target::Program => Ok(files::program(given.to_vec())),
+            Target::Btf => Ok(files::btf(given.to_vec())),
+            Target::MarkArguments => Ok(files::arguments(text)),
+            Target::Kallsyms => Ok(files::symbols(text)),
+            Target::Record => files::record(given),
         }
     }
 }

@@ -120,6 +120,12 @@ const FIXTURES: &[Fixture] = &[
         flags: &["-g", "-O1", "-fno-omit-frame-pointer"],
         stripped: false,
     },
+    Fixture {
+        name: "fates",
+        source: Source::File("fates.c"),
+        flags: &["-g", "-O1", "-pthread"],
+        stripped: false,
+    },
     Fixture { name: "bytes", source: Source::File("bytes.c"), flags: &["-g", "-O0"], stripped: false },
     Fixture { name: "paged", source: Source::File("paged.c"), flags: &["-g", "-O2"], stripped: false },
     Fixture { name: "places_o2", source: Source::File("places.c"), flags: &["-g", "-O2"], stripped: false },

@@ -197,6 +197,10 @@ impl Process<'_> {
             return Ok(module.clone());
         }
         let elf = ElfFile::open(self.world, &path).map_err(|error| fail(error.to_string()))?;
+        if elf.is_unlinked() {
+            let hint = "name the program or library that it is linked into";
+            return Err(fail(format!("{} is an object file, which nothing runs", path.display())).hint(hint));
+        }
         let module = Rc::new(Module::new(elf));
         self.modules.borrow_mut().insert(path, module.clone());
         Ok(module)
