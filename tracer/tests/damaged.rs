@@ -5,12 +5,11 @@
 //! `TRACER_DAMAGE=N` makes N files of each kind.
 #![expect(clippy::print_stdout, reason = "the report of a test")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tracer::debuginfo::btf::Btf;
 use tracer::debuginfo::model::{TypeId, Types};
-use tracer::debuginfo::{operand, sdt};
 use tracer::diagnostics::Sink;
 use tracer::sema::library::Library;
 use tracer::sema::{self, families};
