@@ -26,7 +26,7 @@ pub const ZERO: u32 = 56;
 /// its own, because it changes with every hit.
 pub const UNDER_WAY: u32 = 64;
 /// Counters in a row.
-pub const CELLS: u32 = 8;
+pub const CELLS: u32 = 9;
 
 /// The counters of one program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,10 +49,12 @@ pub enum Cell {
     Truncated = 6,
     /// Array inserts refused because the map was full, and the error caught by the handler.
     Refused = 7,
+    /// Stacks of programs that ended before their outermost frame, and not for their length.
+    CutStacks = 8,
 }
 
 /// Every cell with its name in reports.
-pub const NAMES: [(Cell, &str); 8] = [
+pub const NAMES: [(Cell, &str); 9] = [
     (Cell::Hits, "hits"),
     (Cell::SkippedNesting, "skipped (nesting)"),
     (Cell::SkippedLock, "skipped (lock)"),
@@ -61,6 +63,7 @@ pub const NAMES: [(Cell, &str); 8] = [
     (Cell::Faults, "faults"),
     (Cell::Truncated, "truncated strings"),
     (Cell::Refused, "refused inserts"),
+    (Cell::CutStacks, "incomplete stacks"),
 ];
 
 /// Offset of a program's counter in the map's value.

@@ -21,3 +21,4 @@ pub mod regex;
 pub mod stat;
 pub mod symbol;
 pub mod text;
+pub mod unwind;

@@ -15,14 +15,14 @@
 //! faults); an [`ErrorKind::Message`] carries a string after them. Its site may be [`NO_SITE`]: asking for it would
 //! cost every handler that can fail.
 //! [`EXIT`] carries nothing: `exit()` was called.
+//! [`FILE`] carries three longs: a process, an address in it, and the inode of the file that is mapped there, whose
+//! unwind table is not known. It is sent once for each inode.
 
 use crate::ir::{Module, Place, Space};
 use crate::limits::Limits;
 use alloc::format;
 use alloc::string::String;
 
-/// Addresses that a backtrace has at most: SystemTap's MAXBACKTRACE.
-pub const FRAMES: u32 = 20;
 /// Bits of a user-space address on x86-64, at most: what is larger in a backtrace is something else.
 pub const USER_BITS: u32 = 56;
 
@@ -34,6 +34,8 @@ pub const HEADER: u32 = 8;
 pub const ERROR: u16 = 0xffff;
 /// Record number of `exit()`.
 pub const EXIT: u16 = 0xfffe;
+/// Record number of a file whose unwind table is wanted.
+pub const FILE: u16 = 0xfffd;
 
 /// The site of a record that does not say where it came from.
 pub const NO_SITE: u32 = u32::MAX;

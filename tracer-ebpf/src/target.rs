@@ -25,6 +25,50 @@ pub struct Target {
     pub scratch_slots: u32,
     /// Programs tell, in a ring that aya-log reads, why they skip, lose or cut something.
     pub diagnostics: bool,
+    /// How programs unwind user stacks by tables; `None` where they follow frame pointers.
+    pub unwind: Option<Unwind>,
+}
+
+/// Offsets in the kernel's structures, by which a program finds what is mapped at an address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unwind {
+    /// `task_struct.mm`.
+    pub mm: u32,
+    /// `task_struct.stack`.
+    pub stack: u32,
+    /// `vm_area_struct.vm_start`; `vm_end` follows.
+    pub vm_start: u32,
+    /// `vm_area_struct.vm_flags`.
+    pub vm_flags: u32,
+    /// `vm_area_struct.vm_pgoff`.
+    pub vm_pgoff: u32,
+    /// `vm_area_struct.vm_file`.
+    pub vm_file: u32,
+    /// `file.f_inode`.
+    pub f_inode: u32,
+    /// `mm_struct.mm_rb` and `vm_area_struct.vm_rb`, for kernels without `bpf_find_vma`.
+    pub tree: Option<(u32, u32)>,
+    /// Where the kernel keeps return addresses that it has replaced.
+    pub returns: Option<Returns>,
+}
+
+/// Offsets by which a return address is found that a return probe has replaced.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Returns {
+    /// `mm_struct.uprobes_state.xol_area`.
+    pub area: u32,
+    /// `xol_area.vaddr`.
+    pub vaddr: u32,
+    /// `task_struct.utask`.
+    pub utask: u32,
+    /// `uprobe_task.return_instances`.
+    pub instances: u32,
+    /// `return_instance.stack`.
+    pub stack: u32,
+    /// `return_instance.orig_ret_vaddr`.
+    pub original: u32,
+    /// `return_instance.next`.
+    pub next: u32,
 }
 
 /// An architecture.
@@ -136,6 +180,10 @@ features! {
     for_each_map_elem: 513,
     /// `bpf_snprintf` (5.13).
     snprintf: 513,
+    /// `bpf_task_pt_regs` (5.15).
+    task_pt_regs: 515,
+    /// `bpf_find_vma` (5.17).
+    find_vma: 517,
     /// `bpf_loop` (5.17).
     bpf_loop: 517,
     /// `bpf_map_lookup_percpu_elem` (5.19).
@@ -175,6 +223,7 @@ impl Target {
             ring_size: 8 << 20,
             scratch_slots: 4,
             diagnostics: false,
+            unwind: None,
         }
     }
 

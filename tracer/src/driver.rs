@@ -139,6 +139,11 @@ impl Driver<'_> {
             let text = format!("{}\n{}", lowered.module, lowered.manifest);
             return Ok(Some(self.show(&text)));
         }
+        // Reading the kernel's types costs more than most scripts: only for those that walk stacks.
+        let walks = target.filter(|_| run::unwind::is_wanted(&lowered.module));
+        let walking =
+            walks.map(|target| Target { unwind: run::unwind::layout::find(&self.world), ..target.clone() });
+        let target = walking.as_ref().or(target);
         let artifact = self.timed(4, "compiled", |driver| driver.pass_4(&mut lowered, target))?;
         if self.session.last_pass == Pass::Compile {
             let text =

@@ -33,6 +33,9 @@ pub(super) fn words(cell: Cell) -> Option<(Level, &'static str)> {
         Cell::Refused => (Level::Warn, "element not inserted: the array is full"),
         Cell::Faults => (Level::Info, "memory could not be read"),
         Cell::Truncated => (Level::Info, "string cut to its capacity (-D MAXSTRINGLEN makes it larger)"),
+        Cell::CutStacks => {
+            (Level::Info, "a stack was cut: its unwind information or its memory was not there")
+        }
         // Reported where they arrive, or counted because nothing could be sent.
         Cell::Hits | Cell::Errors => return None,
     })

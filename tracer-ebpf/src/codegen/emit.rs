@@ -72,9 +72,10 @@ fn frame_offsets(code: &VCode) -> Result<Vec<i32>, CodegenError> {
             }
         }
     }
-    if depth > FRAME {
+    let allowed = FRAME - code.below;
+    if depth > allowed {
         return Err(CodegenError::Limit(alloc::format!(
-            "the handler needs {depth} bytes of stack, the kernel allows {FRAME}"
+            "the handler needs {depth} bytes of stack, the kernel allows {allowed}"
         )));
     }
     Ok(offsets)
@@ -209,6 +210,7 @@ impl Emitter<'_> {
                 self.asm.push(Insn::Atomic { op: *op, fetch, wide: true, base, off, src });
             }
             VInsn::Call { helper } => self.asm.push(Insn::Call { helper: *helper }),
+            VInsn::CallFunction { function } => self.asm.call(FuncRef(*function)),
             VInsn::Jump { to } => {
                 let to = self.labels[follow(code, *to).0 as usize];
                 self.asm.jump(to);

@@ -11,7 +11,7 @@
 //! accept.
 //!
 //! Rooms, in reading order: `storage` (where strings live), `select/` (IR to virtual code), `callback` (functions that
-//! helpers call back), `vcode`, `liveness`, `loops`, `regalloc`, `emit`.
+//! helpers call back), `unwind` (the walk along user stacks), `vcode`, `liveness`, `loops`, `regalloc`, `emit`.
 //!
 //! **Not here:** inlining and folding (`tracer_common::ir`'s optimizer, run before), the object file (`crate::object`).
 
@@ -23,6 +23,7 @@ mod loops;
 mod regalloc;
 mod select;
 mod storage;
+pub mod unwind;
 mod vcode;
 
 use self::select::sleep::Sleep;

@@ -7,7 +7,7 @@
 //! **Not here:** claiming the slot (`select::entry`).
 
 use super::select::bytes::area as bytes_area;
-use super::select::stack::AREA as STACK_AREA;
+use super::select::stack::area_size;
 use alloc::vec;
 use alloc::vec::Vec;
 use tracer_common::intrinsic::Intrinsic;
@@ -97,7 +97,7 @@ impl Storage {
                     area = area.max(bytes_area(u32::from(function.strings[dest.index()])));
                 }
                 Inst::Call { intrinsic, .. } if intrinsic.takes_stack() => {
-                    area = area.max(STACK_AREA);
+                    area = area.max(area_size(module.limits.backtrace));
                 }
                 _ => {}
             }

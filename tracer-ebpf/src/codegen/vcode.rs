@@ -109,6 +109,8 @@ pub(crate) enum VInsn {
     Atomic { op: AtomicOp, fetch: bool, base: VReg, off: i32, src: VReg },
     /// Calls a helper with r1 … rN; clobbers r0 to r5.
     Call { helper: Helper },
+    /// Calls a function of the object, by index, with r1; clobbers r0 to r5.
+    CallFunction { function: u32 },
     /// Goes to a block.
     Jump { to: Label },
     /// Goes to a block when the comparison holds, else on to the next instruction.
@@ -147,6 +149,8 @@ pub(crate) struct VCode {
     pub(crate) registers: u32,
     /// The frame.
     pub(crate) slots: Vec<SlotInfo>,
+    /// Bytes of the frames of functions that it calls.
+    pub(crate) below: u32,
     /// Whether cold code inside loops lies beside the hot (`loops`).
     pub(crate) loops_inline: bool,
 }
@@ -192,6 +196,7 @@ impl VInsn {
                 }
             }
             VInsn::Call { helper } => (1..=helper.arity() as u32).map(VReg).for_each(visit),
+            VInsn::CallFunction { .. } => visit(Reg::R1.into()),
             VInsn::JumpIf { left, right, .. } => {
                 visit(*left);
                 src(right).into_iter().for_each(visit);
@@ -216,7 +221,7 @@ impl VInsn {
                     visit(*src);
                 }
             }
-            VInsn::Call { .. } => (0..=5).map(VReg).for_each(visit),
+            VInsn::Call { .. } | VInsn::CallFunction { .. } => (0..=5).map(VReg).for_each(visit),
             VInsn::Store { .. }
             | VInsn::Jump { .. }
             | VInsn::JumpIf { .. }
@@ -263,7 +268,11 @@ impl VInsn {
                 *left = read(*left);
                 source(right, &mut read);
             }
-            VInsn::Call { .. } | VInsn::Jump { .. } | VInsn::MayGoto { .. } | VInsn::Exit => {}
+            VInsn::Call { .. }
+            | VInsn::CallFunction { .. }
+            | VInsn::Jump { .. }
+            | VInsn::MayGoto { .. }
+            | VInsn::Exit => {}
         }
     }
 
@@ -280,6 +289,7 @@ impl VInsn {
             VInsn::Store { .. }
             | VInsn::Atomic { .. }
             | VInsn::Call { .. }
+            | VInsn::CallFunction { .. }
             | VInsn::Jump { .. }
             | VInsn::JumpIf { .. }
             | VInsn::MayGoto { .. }

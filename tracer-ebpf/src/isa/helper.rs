@@ -172,6 +172,8 @@ helpers! {
     RingbufQuery = 134 "ringbuf_query"(Map, Any) -> Number;
     /// Reads user memory, faulting pages in: sleepable programs (5.10).
     CopyFromUser = 148 "copy_from_user"(MemOut, SizeOrZero, Any) -> Number;
+    /// The current `task_struct`, of a type that helpers take (5.11).
+    GetCurrentTaskBtf = 158 "get_current_task_btf"() -> Number;
     /// Calls a function for each element (5.13).
     ForEachMapElem = 164 "for_each_map_elem"(Map, Func, StackOrNull, Any) -> Number;
     /// `snprintf` with the arguments in an array (5.13).
@@ -180,6 +182,11 @@ helpers! {
     GetFuncIp = 173 "get_func_ip"(Ctx) -> Number;
     /// The number given when the program was attached (5.15).
     GetAttachCookie = 174 "get_attach_cookie"(Ctx) -> Number;
+    /// Address of the registers that a task entered the kernel with (5.15).
+    TaskPtRegs = 175 "task_pt_regs"(Any) -> Number;
+    /// Calls a function with the mapping that an address of a task is in; `ENOENT` where there is none, `EBUSY` where
+    /// mappings are being changed (5.17).
+    FindVma = 180 "find_vma"(Any, Any, Func, StackOrNull, Any) -> Number;
     /// Calls a function a number of times (5.17).
     Loop = 181 "loop"(Any, Func, StackOrNull, Any) -> Number;
     /// Compares a string with a frozen read-only one (5.17).

@@ -165,6 +165,9 @@ pub(super) fn call(
             told as u64
         }
         Helper::TracePrintk
+        | Helper::GetCurrentTaskBtf
+        | Helper::TaskPtRegs
+        | Helper::FindVma
         | Helper::RingbufQuery
         | Helper::Snprintf
         | Helper::Strncmp

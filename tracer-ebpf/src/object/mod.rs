@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `license` | `GPL`: helpers that read memory are for GPL programs |
 //! | `.maps` | one symbol for each map, described by its type in `.BTF` |
-//! | `.data.NAME` | a [`MapKind::MappedArray`] called NAME, all zeros; the loader adds `BPF_F_MMAPABLE` |
+//! | `.data.NAME`, or `.bss.NAME` for a large one | a [`MapKind::MappedArray`] called NAME, all zeros; the loader adds `BPF_F_MMAPABLE` |
 //! | `.rodata` | constants; the loader freezes it |
 //! | `.text` | all subprograms (in one section: aya-obj 0.3 tells callees apart by address alone) |
 //! | `uprobe/p0`, … | one program each; the part before `/` is its type |
@@ -183,6 +183,9 @@ fn section_name(program: &Program) -> String {
 /// Bytes that a map takes in `.maps`: five pointers, as its BTF type says.
 const MAP_SYMBOL_SIZE: u64 = 40;
 
+/// Bytes of a mapped array that are written out, at most.
+const LARGE: u32 = 1 << 16;
+
 /// What a relocation for each map refers to.
 struct Maps(Vec<SymbolId>);
 
@@ -198,9 +201,18 @@ impl Maps {
                 continue;
             }
             if map.kind == MapKind::MappedArray {
-                let section =
-                    file.add_section(vec![], format!(".data.{}", map.name).into_bytes(), SectionKind::Data);
-                file.append_section_data(section, &vec![0; map.value_size as usize], 8);
+                // Zeros of which there are many are not written out.
+                let section = if map.value_size > LARGE {
+                    let name = format!(".bss.{}", map.name).into_bytes();
+                    let section = file.add_section(vec![], name, SectionKind::UninitializedData);
+                    file.append_section_bss(section, map.value_size.into(), 8);
+                    section
+                } else {
+                    let name = format!(".data.{}", map.name).into_bytes();
+                    let section = file.add_section(vec![], name, SectionKind::Data);
+                    file.append_section_data(section, &vec![0; map.value_size as usize], 8);
+                    section
+                };
                 symbols.push(file.section_symbol(section));
                 continue;
             }

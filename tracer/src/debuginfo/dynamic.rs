@@ -2,10 +2,11 @@
 //!
 //! Source: System V ABI, "Dynamic Linking"; its AMD64 supplement, "Procedure Linkage Table".
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::path::{Path, PathBuf};
 
 use super::elf::ElfFile;
+use crate::world::World;
 
 /// A stub of the procedure linkage table.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -102,6 +103,55 @@ impl ElfFile {
         }
         slots
     }
+}
+
+/// The libraries that a file needs, and those that they need, where the dynamic linker would find them.
+pub fn needed_libraries(world: &dyn World, elf: &ElfFile) -> Vec<PathBuf> {
+    const LIBRARIES: usize = 512;
+    let mut folders = library_folders(world);
+    let mut found: Vec<PathBuf> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut queue: VecDeque<String> = elf.needed().into();
+    if let Some(interpreter) = elf.interpreter() {
+        queue.push_back(interpreter);
+    }
+    for folder in elf.run_path().into_iter().rev() {
+        folders.insert(0, folder);
+    }
+    while let Some(name) = queue.pop_front() {
+        if found.len() >= LIBRARIES || !seen.insert(name.clone()) {
+            continue;
+        }
+        let path = if name.contains('/') {
+            Some(PathBuf::from(&name))
+        } else {
+            folders.iter().map(|folder| folder.join(&name)).find(|path| world.exists(path))
+        };
+        let Some(path) = path.filter(|path| world.exists(path)) else { continue };
+        if let Ok(library) = ElfFile::open(world, &path) {
+            queue.extend(library.needed());
+        }
+        found.push(path);
+    }
+    found
+}
+
+/// Folders that the dynamic linker looks in.
+fn library_folders(world: &dyn World) -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    let mut configuration = vec![PathBuf::from("/etc/ld.so.conf")];
+    let mut more = world.read_dir(Path::new("/etc/ld.so.conf.d")).unwrap_or_default();
+    more.sort();
+    configuration.extend(more);
+    for file in configuration {
+        let text = world.read_text(&file).unwrap_or_default();
+        folders.extend(text.lines().map(str::trim).filter(|line| line.starts_with('/')).map(PathBuf::from));
+    }
+    folders.extend(
+        ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"]
+            .map(PathBuf::from),
+    );
+    folders
 }
 
 /// The slot that a stub jumps through: `jmp *distance(%rip)`, after `endbr64` and with a `bnd` perhaps.

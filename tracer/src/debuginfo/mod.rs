@@ -10,7 +10,7 @@
 pub mod btf;
 mod checksum;
 pub mod dwarf;
-mod dynamic;
+pub mod dynamic;
 pub mod elf;
 pub mod find;
 pub mod instruction;

@@ -2,6 +2,7 @@
 //!
 //! The only tokio code. One thread; what wakes it is one of [`Event`].
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
@@ -15,6 +16,7 @@ use crate::run::RunError;
 use crate::run::kernel::Kernel;
 use crate::run::ledger;
 use crate::run::session::Session;
+use crate::world::SystemWorld;
 
 /// What can wake the session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,6 +137,14 @@ async fn events(
         // Records that are there already came before whatever woke us.
         if let Some(ring) = &mut ring {
             ring.drain(|bytes| session.record(bytes));
+        }
+        if let Some(tables) = kernel.as_mut().and_then(|kernel| kernel.tables.as_mut()) {
+            for (pid, address, inode) in std::mem::take(&mut session.wanted) {
+                match session.host.file_at(pid, address) {
+                    Some(path) => tables.add_of(&SystemWorld::default(), pid, Path::new(&path)),
+                    None => tables.forget(inode),
+                }
+            }
         }
         if let Some(kernel) = kernel {
             kernel.tell(crate::run::eval::Host::sink(&mut session.host));

@@ -79,6 +79,12 @@ impl RealHost {
         if self.hit == 0 { self.target } else { self.hit }
     }
 
+    /// The file that a process has mapped at an address.
+    pub fn file_at(&mut self, pid: i64, address: u64) -> Option<String> {
+        self.symbols.next_hit();
+        self.symbols.module_path(pid, address)
+    }
+
     /// Sets what `target()` says.
     pub fn set_target(&mut self, pid: u32) {
         self.target = i64::from(pid);

@@ -29,6 +29,7 @@ use crate::run::RunError;
 use crate::run::attach;
 use crate::run::logs::Logs;
 use crate::run::output::sink::Sink;
+use crate::run::unwind::Tables;
 use crate::sys::bpf::{AttachType, Lines, LoadRefused, ProgLoad, ProgType, Program, btf_load, prog_load};
 use crate::sys::bpf_map::{BpfMap, Update};
 use crate::sys::clock;
@@ -50,6 +51,8 @@ pub struct Kernel {
     /// Each with the number of its program.
     links: Vec<(usize, Link)>,
     locks: Option<OwnedFd>,
+    /// What stacks are walked by.
+    pub tables: Option<Tables>,
     /// Maps that programs use and nobody else looks at.
     _others: Vec<BpfMap>,
 }
@@ -103,6 +106,8 @@ impl Kernel {
             Some(map) => Some(open_logs(object, &programs, map as u32)?),
             None => None,
         };
+        let again = |name: &str| BpfMap::from_fd(maps[index(name)?].duplicate().ok()?).ok();
+        let tables = Tables::new(again, target)?;
         let mut globals = Vec::with_capacity(layout.maps.len());
         let mut others = Vec::new();
         for (spec, map) in object.maps.iter().zip(maps) {
@@ -113,7 +118,8 @@ impl Kernel {
             }
         }
         let records = Some(records);
-        let kernel = Kernel { ledger, records, logs, programs, links: Vec::new(), locks, _others: others };
+        let links = Vec::new();
+        let kernel = Kernel { ledger, records, logs, programs, links, locks, tables, _others: others };
         Ok((kernel, layout, globals))
     }
 
@@ -372,6 +378,37 @@ fn load_program(
             load(&bytes)
         })
         .collect()
+}
+
+/// Loads a program of ours that no script has: a raw tracepoint with one map.
+pub(super) fn load_image(image: &Image, btf: &[u8], map: &BpfMap) -> Result<Program, RunError> {
+    use std::os::fd::AsRawFd;
+    let rejected = |refused: LoadRefused| {
+        if refused.error.kind() == std::io::ErrorKind::PermissionDenied && refused.log.is_empty() {
+            return RunError::Permission("load programs");
+        }
+        RunError::Rejected(format!(
+            "this is a bug of tracer: the kernel refused a program of its own: {}\n{}",
+            refused.error, refused.log
+        ))
+    };
+    let btf = btf_load(btf).map_err(rejected)?;
+    let mut bytes = image.code.bytes();
+    for (slot, _) in &image.code.references {
+        let at = slot * 8 + 4;
+        bytes[at..at + 4].copy_from_slice(&map.as_fd().as_raw_fd().to_le_bytes());
+    }
+    prog_load(&ProgLoad {
+        name: "identify",
+        prog_type: ProgType::RawTracepoint,
+        attach_type: AttachType::None,
+        attach_btf_id: None,
+        sleepable: false,
+        insns: &bytes,
+        license: c"GPL",
+        lines: Some(Lines { btf: btf.as_fd(), functions: &image.functions, lines: &image.lines }),
+    })
+    .map_err(rejected)
 }
 
 /// Whether a line of a verifier's log is about an instruction: `12: (85) call …`.

@@ -3,7 +3,7 @@
 //! Rooms, in reading order: `session` (handlers, errors, the end), `event_loop` (waiting), `kernel` (maps, programs,
 //! links, the ring), `attach` (the ladder), `records`, `ledger`, `logs` (what programs tell about
 //! themselves), `value`, `globals` and `maps` (where globals live),
-//! `host`, `eval/` (user-domain IR), `output/` (all script output), `trial` (hits made by hand, for tests).
+//! `unwind/` (how stacks of programs are walked), `host`, `eval/` (user-domain IR), `output/` (all script output), `trial` (hits made by hand, for tests).
 //!
 //! **Not here:** compiling anything.
 
@@ -21,6 +21,7 @@ pub mod records;
 pub mod session;
 pub mod symbols;
 pub mod trial;
+pub mod unwind;
 pub mod value;
 
 use std::fmt;
@@ -32,9 +33,10 @@ use tracer_common::ir::{Inst, Module};
 use tracer_ebpf::target::Target;
 
 use crate::artifact::Artifact;
-use crate::sys::command::Child;
+use crate::sys::command::{self, Child};
 use crate::sys::limits;
 use crate::sys::process::Waiter;
+use crate::world::{SystemWorld, World as _};
 use eval::Host as _;
 use event_loop::EventLoop;
 use globals::{Globals, MemoryGlobals};
@@ -173,6 +175,12 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
             if let Some(pid) = pid {
                 loaded.set_target(pid);
             }
+            if let Some(tables) = &mut loaded.tables {
+                let world = SystemWorld::default();
+                let program = options.command.as_deref().and_then(command::program);
+                let program = program.and_then(|name| world.find_program(&name));
+                tables.begin(&world, &artifact.manifest, program.as_deref(), options.pid);
+            }
             // Probes in user code are limited to the target, where that is one process.
             let limit = match &child {
                 Some(child) => child.is_direct().then(|| child.pid()),
@@ -220,13 +228,15 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
     }
     let mut clean = true;
     if let Some(kernel) = &kernel {
-        for line in ledger::summary(kernel, &artifact.manifest) {
+        let complaint = kernel.tables.as_ref().and_then(unwind::Tables::complaint);
+        for line in ledger::summary(kernel, &artifact.manifest).into_iter().chain(complaint) {
             clean = false;
             session.host.sink().message(line.as_bytes());
         }
         if options.verbose > 0 {
             let hits = format!("hits: {}", ledger::hits(kernel, &artifact.manifest));
-            for line in ledger::attached(kernel).into_iter().chain([hits]) {
+            let tables = kernel.tables.as_ref().map(unwind::Tables::size);
+            for line in ledger::attached(kernel).into_iter().chain([hits]).chain(tables) {
                 session.host.sink().message(line.as_bytes());
             }
         }

@@ -23,6 +23,15 @@ pub enum Record {
         /// The script's text, for `error("…")`.
         message: Vec<u8>,
     },
+    /// A file whose unwind table is wanted.
+    File {
+        /// A process that has it mapped.
+        pid: i64,
+        /// Where.
+        address: u64,
+        /// The address of its inode.
+        inode: u64,
+    },
     /// Values for a continuation.
     Values {
         /// Index into the module's records.
@@ -42,6 +51,10 @@ pub fn decode(module: &Module, bytes: &[u8]) -> Option<Record> {
     let site = u32::from_le_bytes(reader.take(4)?.try_into().ok()?);
     match number {
         record::EXIT => Some(Record::Exit),
+        record::FILE => {
+            let (pid, address) = (reader.long()?, reader.long()? as u64);
+            Some(Record::File { pid, address, inode: reader.long()? as u64 })
+        }
         record::ERROR => {
             let (place, kind) = split_error_word(reader.long()? as u64)?;
             let argument = reader.long()? as u64;

@@ -33,6 +33,8 @@ pub struct Session<'a> {
     pub skipped: u64,
     /// Handlers of the user domain that did not get their locks.
     skipped_here: u64,
+    /// Files that stacks lead into and whose unwind tables are wanted: process, address, inode.
+    pub wanted: Vec<(i64, u64, u64)>,
     /// Records that made no sense: a bug of ours, said once.
     malformed: u64,
 }
@@ -56,6 +58,7 @@ impl<'a> Session<'a> {
             own_errors: 0,
             skipped: 0,
             skipped_here: 0,
+            wanted: Vec::new(),
             malformed: 0,
         }
     }
@@ -178,6 +181,7 @@ impl<'a> Session<'a> {
         }
         match records::decode(&self.artifact.module, bytes) {
             Some(Record::Exit) => self.host.exiting = true,
+            Some(Record::File { pid, address, inode }) => self.wanted.push((pid, address, inode)),
             // What came after the error that ended the session is not run.
             Some(_) if self.failed() => {}
             Some(Record::Error { site, place, kind, argument, message }) => {

@@ -54,7 +54,8 @@ pub(super) fn select(shared: &mut Shared<'_>, program: u32) -> Result<VCode> {
     let storage = Storage::new(function, shared.module, shared.layout);
     let sleep = shared.sleeps[program as usize].clone();
     let loops_inline = !shared.target.features.may_goto;
-    let mut code = VCode { blocks: Vec::new(), registers: MACHINE, slots: Vec::new(), loops_inline };
+    let mut code =
+        VCode { blocks: Vec::new(), registers: MACHINE, slots: Vec::new(), below: 0, loops_inline };
     let longs = (0..function.longs).map(|_| code.register()).collect();
     let ctx = code.register();
     let mut selector = Selector {
@@ -446,6 +447,18 @@ impl Selector<'_, '_> {
     /// Calls a helper and keeps the result.
     fn call_for(&mut self, helper: Helper, args: &[Arg]) -> VReg {
         self.call(helper, args);
+        let dst = self.reg();
+        self.mov(dst, Reg::R0.into());
+        dst
+    }
+
+    /// Calls a function of the object with an address, and keeps the result.
+    fn call_function(&mut self, function: u32, memory: Memory) -> VReg {
+        match self.address(memory) {
+            Arg::Reg(src) => self.mov(Reg::R1.into(), src),
+            Arg::Constant(value) => self.push(VInsn::Constant { dst: Reg::R1.into(), value }),
+        }
+        self.push(VInsn::CallFunction { function });
         let dst = self.reg();
         self.mov(dst, Reg::R0.into());
         dst

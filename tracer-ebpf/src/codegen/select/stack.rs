@@ -4,31 +4,43 @@
 //! The text is made from its end, so that all digits of a number can be written at once: what is too much before a
 //! number, the next one overwrites.
 //!
+//! Stacks of programs are walked by unwind tables where the kernel lets programs find what is mapped where
+//! (`codegen::unwind`), else by frame pointers (`bpf_get_stack`).
+//!
 //! **Not here:** what the addresses are called (the user domain knows).
 
+use super::super::unwind::{self, Begin, STATE};
 use super::super::vcode::{Base, Constant, VInsn, VReg};
-use super::{Memory, Selector};
+use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
+use crate::target::Unwind;
 use tracer_common::ir::{LongOp, Space, StrVar, Var};
+use tracer_common::ledger::Cell;
 use tracer_common::manifest::ProgramKind;
-use tracer_common::record::{FRAMES, USER_BITS};
+use tracer_common::record::USER_BITS;
 
 /// `BPF_F_USER_STACK`; the low byte is how many frames are left out.
 const USER_STACK: i64 = 1 << 8;
-/// Bytes of the addresses.
-const ADDRESSES: u32 = FRAMES * 8;
-/// Bytes that they have room in, with one more in front: a power of two, so that an offset in it can be bounded by a mask.
-const ROOM: u32 = (ADDRESSES + 8).next_power_of_two();
 /// Offset of the stack pointer in `pt_regs` (x86-64).
 const STACK_POINTER: i32 = 152;
-/// Bytes of the text: a power of two too.
-const TEXT: u32 = 512;
-/// Where the text ends: its NUL. A number takes at most 19 bytes.
-const END: u32 = TEXT - 8;
-/// Bytes wanted of the scratch slot's area. Behind the text there is room for what an offset by mask could reach.
-pub(crate) const AREA: u32 = ROOM + TEXT + 24;
+/// Bytes of a number in the text, at most: `0x`, digits and a blank.
+const NUMBER: u32 = 19;
 
-const _: () = assert!((FRAMES + 1) * 19 + 16 < END);
+/// Bytes that so many addresses have room in, with one more in front: a power of two, so that an offset in it can be
+/// bounded by a mask.
+fn room(frames: u32) -> u32 {
+    ((frames + 1) * 8).next_power_of_two()
+}
+
+/// Bytes of the text: a power of two too.
+fn text_size(frames: u32) -> u32 {
+    ((frames + 1) * NUMBER + 24).next_power_of_two()
+}
+
+/// Bytes wanted of the scratch slot's area. Behind the text there is room for what an offset by mask could reach.
+pub(crate) fn area_size(frames: u32) -> u32 {
+    STATE + room(frames) + text_size(frames) + 24
+}
 
 /// Addresses that were taken.
 struct Frames {
@@ -39,15 +51,22 @@ struct Frames {
 }
 
 impl Selector<'_, '_> {
-    pub(super) fn stack(&mut self, space: Space, dest: StrVar) {
+    /// Frames of a stack, at most.
+    fn depth(&self) -> u32 {
+        self.shared.module.limits.backtrace
+    }
+
+    pub(super) fn stack(&mut self, space: Space, dest: StrVar) -> Result {
         let area = self.area();
-        let text = area.at(ROOM);
-        let frames = self.frames(space, area);
+        let text = area.at(STATE + room(self.depth()));
+        let frames = self.frames(space, area)?;
         let left = frames.count;
         let (head, done) = (self.block(false), self.block(false));
         let position = self.reg();
-        self.constant(position, i64::from(END));
-        self.store(Size::B, text.at(END), 0);
+        // Where the text ends: its NUL.
+        let end = text_size(self.depth()) - 8;
+        self.constant(position, i64::from(end));
+        self.store(Size::B, text.at(end), 0);
         self.jump(head);
         self.at(head);
         // Below 1, not equal to 0: from that older verifiers learn nothing.
@@ -68,13 +87,14 @@ impl Selector<'_, '_> {
         let from = self.address(from);
         let home = self.home(dest);
         self.string_from(home, self.capacity(dest), from);
+        Ok(())
     }
 
-    pub(super) fn frame_of(&mut self, space: Space, dest: Var, number: LongOp) {
+    pub(super) fn frame_of(&mut self, space: Space, dest: Var, number: LongOp) -> Result {
         let area = self.area();
         let wanted = self.reg();
         self.set(wanted, number);
-        let frames = self.frames(space, area);
+        let frames = self.frames(space, area)?;
         let count = frames.count;
         let dst = self.var(dest);
         self.constant(dst, 0);
@@ -84,10 +104,17 @@ impl Selector<'_, '_> {
         self.mov(dst, address);
         self.jump(done);
         self.at(done);
+        Ok(())
     }
 
     /// Takes the addresses.
-    fn frames(&mut self, space: Space, area: Memory) -> Frames {
+    fn frames(&mut self, space: Space, area: Memory) -> Result<Frames> {
+        if space == Space::User
+            && let Some(layout) = self.shared.target.unwind.clone()
+        {
+            return self.walk(&layout, area);
+        }
+        let area = area.at(STATE);
         let to = self.address(area.at(8));
         let flags = match (space, self.entry.kind) {
             (Space::User, _) => USER_STACK,
@@ -95,7 +122,8 @@ impl Selector<'_, '_> {
             (Space::Kernel, ProgramKind::RawTracepoint) => 1,
             (Space::Kernel, _) => 0,
         };
-        let count = self.call_for(Helper::GetStack, &[self.ctx.into(), to, ADDRESSES.into(), flags.into()]);
+        let count =
+            self.call_for(Helper::GetStack, &[self.ctx.into(), to, (self.depth() * 8).into(), flags.into()]);
         let read = self.block(false);
         self.jump_if(JumpOp::Sge, count, 0, read);
         self.constant(count, 0);
@@ -107,7 +135,50 @@ impl Selector<'_, '_> {
         if space == Space::User && self.is_entry() {
             self.add_caller(area, count, first);
         }
-        Frames { area, first, count }
+        Ok(Frames { area, first, count })
+    }
+
+    /// Takes them by unwind tables.
+    fn walk(&mut self, layout: &Unwind, state: Memory) -> Result<Frames> {
+        let begin = match self.entry.kind {
+            ProgramKind::Uprobe | ProgramKind::Uretprobe => Begin::Given,
+            _ => Begin::Task,
+        };
+        if begin == Begin::Given {
+            let registers =
+                [(7, unwind::RSP), (6, unwind::RBP), (3, unwind::RBX), (10, unwind::R10), (16, unwind::PC)];
+            for (register, to) in registers {
+                let Some(off) = self.shared.target.arch.register_offset(register) else {
+                    panic!("this is a bug: a register that the machine does not have")
+                };
+                let value = self.reg();
+                self.push(VInsn::Load {
+                    size: Size::Dw,
+                    dst: value,
+                    base: Base::Reg(self.ctx),
+                    off: off.into(),
+                });
+                self.store(Size::Dw, state.at(to as u32), value);
+            }
+        }
+        self.store(Size::Dw, state.at(unwind::IS_ENTRY as u32), i32::from(self.is_entry()));
+        let function = unwind::walk(self.shared, layout, begin)?;
+        self.code.below = unwind::FRAMES;
+        let count = self.call_function(function, state);
+        // It never is more; the verifier does not know.
+        self.alu(AluOp::And, count, (self.depth() + 1).next_power_of_two() as i32 - 1);
+        let (whole, cut) = (self.block(false), self.block(true));
+        let flag = self.load_from(Size::Dw, state.at(unwind::CUT as u32));
+        self.jump_if(JumpOp::Ne, flag, 0, cut);
+        self.jump(whole);
+        self.aside(cut, |s| {
+            s.count(Cell::CutStacks);
+            s.jump(whole);
+        });
+        self.at(whole);
+        let first = self.reg();
+        self.constant(first, 0);
+        Ok(Frames { area: state.at(STATE), first, count })
     }
 
     /// Whether the program is hit at the first instructions of functions only.
@@ -150,7 +221,7 @@ impl Selector<'_, '_> {
         self.mov(offset, number);
         self.alu(AluOp::Lsh, offset, 3);
         self.alu(AluOp::Add, offset, frames.first);
-        self.alu(AluOp::And, offset, ROOM as i32 - 1);
+        self.alu(AluOp::And, offset, room(self.depth()) as i32 - 1);
         let from = self.within(frames.area, offset);
         self.load_from(Size::Dw, from)
     }
@@ -167,7 +238,7 @@ impl Selector<'_, '_> {
     /// Writes a number before the text, and a blank behind it.
     fn prepend(&mut self, text: Memory, position: VReg, number: VReg) {
         self.alu(AluOp::Sub, position, 17);
-        self.alu(AluOp::And, position, TEXT as i32 - 1);
+        self.alu(AluOp::And, position, text_size(self.depth()) as i32 - 1);
         let to = self.within(text, position);
         let (high, low) = (self.reg(), self.reg());
         self.mov(high, number);
@@ -181,7 +252,7 @@ impl Selector<'_, '_> {
         let zeros = self.leading_zeros(number);
         self.alu(AluOp::Add, position, zeros);
         self.alu(AluOp::Sub, position, 2);
-        self.alu(AluOp::And, position, TEXT as i32 - 1);
+        self.alu(AluOp::And, position, text_size(self.depth()) as i32 - 1);
         let to = self.within(text, position);
         self.store(Size::B, to, i32::from(b'0'));
         self.store(Size::B, to.at(1), i32::from(b'x'));

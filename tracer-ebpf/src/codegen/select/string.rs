@@ -321,12 +321,12 @@ impl Selector<'_, '_> {
             }
             (Intrinsic::UserStack | Intrinsic::KernelStack, _) => {
                 if let Some(Dest::Str(dest)) = dest {
-                    self.stack(space_of(intrinsic), dest);
+                    return self.stack(space_of(intrinsic), dest);
                 }
             }
             (Intrinsic::UserFrame | Intrinsic::KernelFrame, [Arg::Long(number)]) => {
                 if let Some(var) = long_dest(intrinsic, dest) {
-                    self.frame_of(space_of(intrinsic), var, *number);
+                    return self.frame_of(space_of(intrinsic), var, *number);
                 }
             }
             (Intrinsic::UserWrite, [Arg::Long(address), Arg::Long(value), Arg::Long(LongOp::Imm(bytes))]) => {

@@ -12,9 +12,9 @@ use crate::debuginfo::elf::ElfFile;
 
 /// Call frame information of a file.
 pub(crate) struct Frames {
-    eh: gimli::EhFrame<Slice>,
-    debug: gimli::DebugFrame<Slice>,
-    bases: BaseAddresses,
+    pub(super) eh: gimli::EhFrame<Slice>,
+    pub(super) debug: gimli::DebugFrame<Slice>,
+    pub(super) bases: BaseAddresses,
     /// Beginnings of code and the entries about it, sorted: the sections are long, and are asked once per variable.
     eh_entries: OnceLock<Vec<(u64, usize)>>,
     debug_entries: OnceLock<Vec<(u64, usize)>>,

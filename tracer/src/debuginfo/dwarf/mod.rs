@@ -4,7 +4,7 @@
 //!
 //! Rooms, in reading order: this file (units, names, references), `split` (sections in other files), `function` (the index), `line` (line tables), `scope`
 //! (what is visible at an address), `global`, `types`, `location`,
-//! `expression`, `frame`.
+//! `expression`, `frame`, `unwind` (how callers are found everywhere).
 
 mod enumeration;
 mod expression;
@@ -16,6 +16,7 @@ mod location;
 mod scope;
 mod split;
 mod types;
+mod unwind;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -32,6 +33,7 @@ pub use line::Line;
 pub use scope::{Inlined, Instance};
 pub use split::Companions;
 pub use types::DwarfTypes;
+pub use unwind::UnwindTable;
 
 pub(crate) type Slice = EndianReader<LittleEndian, Part>;
 pub(crate) type Dwarf = gimli::Dwarf<Slice>;

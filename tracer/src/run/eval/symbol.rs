@@ -1,7 +1,7 @@
 //! Stacks and names of addresses, by way of the host.
 
 use tracer_common::ir::Space;
-use tracer_common::record::{FRAMES, USER_BITS};
+use tracer_common::record::USER_BITS;
 use tracer_common::symbol::Form;
 
 use super::Evaluator;
@@ -10,7 +10,7 @@ impl Evaluator<'_> {
     pub(super) fn stack_text(&mut self, space: Space) -> Vec<u8> {
         let stack = self.host.stack(space);
         let real = |address: &&u64| space == Space::Kernel || **address >> USER_BITS == 0;
-        let addresses = stack.iter().take(FRAMES as usize).filter(real);
+        let addresses = stack.iter().take(self.module.limits.backtrace as usize).filter(real);
         addresses.map(|address| format!("{address:#x} ")).collect::<String>().into_bytes()
     }
 

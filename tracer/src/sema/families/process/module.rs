@@ -1,12 +1,12 @@
 //! Which file a probe point means: by path, by name, by build-id, by process, as a library of another.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::{Process, Program, number, text};
 use crate::debuginfo::dwarf::DebugInfo;
+use crate::debuginfo::dynamic::needed_libraries;
 use crate::debuginfo::elf::{ElfFile, Symbol};
 use crate::debuginfo::find::{Found, download, find};
 use crate::diagnostics::{Code, Diagnostic, suggest};
@@ -237,7 +237,7 @@ impl Process<'_> {
                     "run with -c COMMAND or -x PID of this program, or probe process(\"/path/of/library\")",
                 ));
             }
-            for path in self.needed(&program.module.elf) {
+            for path in needed_libraries(self.world, &program.module.elf) {
                 let file =
                     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 let full = path.display().to_string();
@@ -272,63 +272,6 @@ impl Process<'_> {
 
     fn subject_module(&self, span: Span) -> Option<Rc<Module>> {
         self.module(self.subject.as_deref()?, span).ok()
-    }
-
-    /// The libraries that a file needs, and those that they need, where the dynamic linker would find them.
-    fn needed(&self, elf: &ElfFile) -> Vec<PathBuf> {
-        const LIBRARIES: usize = 512;
-        let mut folders = self.library_folders();
-        let mut found: Vec<PathBuf> = Vec::new();
-        let mut seen = BTreeSet::new();
-        let mut queue: VecDeque<String> = elf.needed().into();
-        if let Some(interpreter) = elf.interpreter() {
-            queue.push_back(interpreter);
-        }
-        for folder in elf.run_path().into_iter().rev() {
-            folders.insert(0, folder);
-        }
-        while let Some(name) = queue.pop_front() {
-            if found.len() >= LIBRARIES || !seen.insert(name.clone()) {
-                continue;
-            }
-            let path = if name.contains('/') {
-                Some(PathBuf::from(&name))
-            } else {
-                folders.iter().map(|folder| folder.join(&name)).find(|path| self.world.exists(path))
-            };
-            let Some(path) = path.filter(|path| self.world.exists(path)) else { continue };
-            if let Ok(library) = ElfFile::open(self.world, &path) {
-                queue.extend(library.needed());
-            }
-            found.push(path);
-        }
-        found
-    }
-
-    /// Folders that the dynamic linker looks in.
-    fn library_folders(&self) -> Vec<PathBuf> {
-        let mut folders = Vec::new();
-        let mut configuration = vec![PathBuf::from("/etc/ld.so.conf")];
-        let mut more = self.world.read_dir(Path::new("/etc/ld.so.conf.d")).unwrap_or_default();
-        more.sort();
-        configuration.extend(more);
-        for file in configuration {
-            let text = self.world.read_text(&file).unwrap_or_default();
-            folders
-                .extend(text.lines().map(str::trim).filter(|line| line.starts_with('/')).map(PathBuf::from));
-        }
-        folders.extend(
-            [
-                "/lib/x86_64-linux-gnu",
-                "/usr/lib/x86_64-linux-gnu",
-                "/lib64",
-                "/usr/lib64",
-                "/lib",
-                "/usr/lib",
-            ]
-            .map(PathBuf::from),
-        );
-        folders
     }
 }
 

@@ -1,0 +1,78 @@
+//! Where the kernel keeps what a task has mapped, and return addresses that it has replaced: offsets from its own types.
+//!
+//! **Not here:** the walk that uses them (`tracer_ebpf::codegen::unwind`).
+
+use tracer_ebpf::target::{Returns, Unwind};
+
+use crate::debuginfo::btf::Btf;
+use crate::debuginfo::model::{TypeId, Types};
+use crate::world::World;
+
+/// The offsets; `None` where the kernel does not show its types, or they are not those that we know.
+pub fn find(world: &dyn World) -> Option<Unwind> {
+    of(&Btf::load(world).ok()?)
+}
+
+fn of(btf: &Btf) -> Option<Unwind> {
+    let members = |structure: &str| {
+        let ty = btf.type_by_name(&format!("struct {structure}"));
+        move |path: &str| offset(btf, ty?, path)
+    };
+    let (task, mm) = (members("task_struct"), members("mm_struct"));
+    let mapping = members("vm_area_struct");
+    let vm_start = mapping("vm_start")?;
+    if mapping("vm_end")? != vm_start + 8 {
+        return None;
+    }
+    Some(Unwind {
+        mm: task("mm")?,
+        stack: task("stack")?,
+        vm_start,
+        vm_flags: mapping("vm_flags")?,
+        vm_pgoff: mapping("vm_pgoff")?,
+        vm_file: mapping("vm_file")?,
+        f_inode: members("file")("f_inode")?,
+        tree: mm("mm_rb").zip(mapping("vm_rb")),
+        returns: returns(&task, &mm, &members),
+    })
+}
+
+fn returns<M: Fn(&str) -> Option<u32>>(task: &M, mm: &M, members: &impl Fn(&str) -> M) -> Option<Returns> {
+    let instance = members("return_instance");
+    Some(Returns {
+        area: mm("uprobes_state.xol_area")?,
+        vaddr: members("xol_area")("vaddr")?,
+        utask: task("utask")?,
+        instances: members("uprobe_task")("return_instances")?,
+        stack: instance("stack")?,
+        original: instance("orig_ret_vaddr")?,
+        next: instance("next")?,
+    })
+}
+
+/// The offset of a member, or of one inside it: names with dots.
+fn offset(btf: &Btf, mut ty: TypeId, path: &str) -> Option<u32> {
+    let mut bytes = 0;
+    for name in path.split('.') {
+        let member = btf.member(ty, name)?;
+        bytes += member.bit_offset / 8;
+        ty = member.ty;
+    }
+    u32::try_from(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::SystemWorld;
+
+    #[test]
+    fn this_kernel_has_them() {
+        if Btf::load(&SystemWorld::default()).is_err() {
+            return;
+        }
+        let found = find(&SystemWorld::default()).expect("a kernel of the last ten years");
+        assert_eq!(found.vm_start, 0);
+        assert!(found.returns.is_some());
+    }
+}
