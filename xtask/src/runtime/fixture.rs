@@ -128,8 +128,64 @@ const FIXTURES: &[Fixture] = &[
     },
     Fixture { name: "bytes", source: Source::File("bytes.c"), flags: &["-g", "-O0"], stripped: false },
     Fixture { name: "paged", source: Source::File("paged.c"), flags: &["-g", "-O2"], stripped: false },
+    Fixture { name: "deep", source: Source::File("deep.c"), flags: DEEP, stripped: false },
+    Fixture {
+        name: "deep_nopie",
+        source: Source::File("deep.c"),
+        flags: &["-O3", "-fomit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread", "-no-pie"],
+        stripped: false,
+    },
+    Fixture {
+        name: "deep_static",
+        source: Source::File("deep.c"),
+        flags: &["-O1", "-fomit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread", "-static"],
+        stripped: false,
+    },
+    Fixture {
+        name: "deep_dynamic",
+        source: Source::File("deep.c"),
+        flags: &[
+            "-O2",
+            "-fomit-frame-pointer",
+            "-fno-optimize-sibling-calls",
+            "-pthread",
+            "-rdynamic",
+            "-Wl,-z,lazy",
+        ],
+        stripped: true,
+    },
+    Fixture {
+        name: "deep_debug_frame",
+        source: Source::File("deep.c"),
+        flags: &[
+            "-g",
+            "-O2",
+            "-fomit-frame-pointer",
+            "-fno-optimize-sibling-calls",
+            "-pthread",
+            "-fno-asynchronous-unwind-tables",
+            "-fno-unwind-tables",
+        ],
+        stripped: false,
+    },
+    Fixture {
+        name: "thrown",
+        source: Source::File("thrown.cc"),
+        flags: &[
+            "-g",
+            "-O2",
+            "-fomit-frame-pointer",
+            "-fno-optimize-sibling-calls",
+            "-Wl,--no-as-needed",
+            "-lstdc++",
+        ],
+        stripped: false,
+    },
     Fixture { name: "places_o2", source: Source::File("places.c"), flags: &["-g", "-O2"], stripped: false },
 ];
+
+/// Flags of a program without frame pointers.
+const DEEP: &[&str] = &["-g", "-O2", "-fomit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread"];
 
 /// Flags of all programs.
 const COMMON: &[&str] = &["-Wall", "-Werror"];
