@@ -46,10 +46,33 @@ pub struct Unwind {
     pub vm_file: u32,
     /// `file.f_inode`.
     pub f_inode: u32,
-    /// `mm_struct.mm_rb` and `vm_area_struct.vm_rb`, for kernels without `bpf_find_vma`.
-    pub tree: Option<(u32, u32)>,
+    /// Where the mappings of a task are.
+    pub mappings: Mappings,
     /// Where the kernel keeps return addresses that it has replaced.
     pub returns: Option<Returns>,
+}
+
+/// How a kernel keeps the mappings of a task, by address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Mappings {
+    /// In a red-black tree (to 6.0).
+    RedBlack {
+        /// `mm_struct.mm_rb`.
+        root: u32,
+        /// `vm_area_struct.vm_rb`.
+        node: u32,
+    },
+    /// In a maple tree (from 6.1).
+    Maple {
+        /// `mm_struct.mm_mt.ma_root`.
+        root: u32,
+        /// `maple_arange_64`, as a type of node, and the offset of its slots.
+        inner: (u32, u32),
+        /// `maple_leaf_64`, as a type of node: only it and smaller ones are leaves.
+        leaf: u32,
+        /// Offset of the slots in nodes of other types: `maple_range_64.slot`.
+        slots: u32,
+    },
 }
 
 /// Offsets by which a return address is found that a return probe has replaced.
@@ -182,8 +205,6 @@ features! {
     snprintf: 513,
     /// `bpf_task_pt_regs` (5.15).
     task_pt_regs: 515,
-    /// `bpf_find_vma` (5.17).
-    find_vma: 517,
     /// `bpf_loop` (5.17).
     bpf_loop: 517,
     /// `bpf_map_lookup_percpu_elem` (5.19).

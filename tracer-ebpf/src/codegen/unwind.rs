@@ -11,10 +11,10 @@
 //! (`select::stack`).
 
 use super::{CodegenError, Shared};
-use crate::asm::{Assembler, Code, FuncRef, Label};
+use crate::asm::{Assembler, Code, Label};
 use crate::isa::{AluOp, Helper, Imm64, Insn, JumpOp, Reg, Size, Src};
 use crate::object;
-use crate::target::{Returns, Target, Unwind};
+use crate::target::{Mappings, Returns, Unwind};
 use alloc::format;
 use alloc::vec;
 use tracer_common::layout::{MapKind, MapSpec};
@@ -37,7 +37,7 @@ const AT_RBP: i16 = at(word::AT_RBP);
 pub(super) const PC: i16 = 112;
 /// 1 in frames that called something: the call is before the address. 0 in those that were interrupted.
 const BEFORE: i16 = 120;
-/// The mapping that the last address was in: five words as [`find_mapping`] fills them.
+/// The mapping that the last address was in: five words.
 const START: i16 = 128;
 const END: i16 = 136;
 const PAGE_OFFSET: i16 = 144;
@@ -61,18 +61,23 @@ const TEMPORARY: i16 = 240;
 pub(super) const IS_ENTRY: i16 = 256;
 /// A record.
 const RECORD: i16 = 264;
+/// The type of a maple tree's node, and its pivots.
+const TYPE: i16 = 296;
+const NODE: i16 = 304;
 /// Bytes of the state; the addresses follow.
-pub(super) const STATE: u32 = 296;
+pub(super) const STATE: u32 = 424;
 
-/// Bytes of the walk's own frame and of its callback's, as the kernel counts them.
-pub(super) const FRAMES: u32 = 96;
+/// Bytes of the walk's own frame, as the kernel counts those of functions that have none.
+pub(super) const FRAME: u32 = 32;
 
-/// Offset in the frame where the callback leaves the mapping.
-const MAPPING: i16 = -40;
 /// Return probes that are looked at for a frame.
 const INSTANCES: u32 = 12;
-/// Steps down a tree of mappings: twice the logarithm of their number.
+/// Steps down a red-black tree of mappings: twice the logarithm of their number.
 const DEPTH: u32 = 30;
+/// Levels of a maple tree: each has ten times as many mappings.
+const LEVELS: u32 = 6;
+/// Pivots of its largest nodes.
+const PIVOTS: i32 = 15;
 /// `VM_EXEC`.
 const EXECUTABLE: i32 = 4;
 /// Bits of a user-space address that are in use.
@@ -100,19 +105,13 @@ pub(super) fn walk(shared: &mut Shared<'_>, layout: &Unwind, begin: Begin) -> Re
         rules: shared.map(unwind::RULES, || unwind::map(unwind::RULES)),
         records: shared.records(),
     };
-    let callback = if shared.target.features.find_vma {
-        let code = finish(mapping_callback(layout))?;
-        Some(FuncRef(shared.function("told_mapping".into(), || code)))
-    } else {
-        None
-    };
     let limit = shared.module.limits.backtrace;
     let helper = shared.target.features.task_pt_regs;
     let name = match begin {
         Begin::Given => "walk",
         Begin::Task => "walk_task",
     };
-    let walk = Walk { asm: Assembler::new(), layout, maps, callback };
+    let walk = Walk { asm: Assembler::new(), layout, maps };
     let code = finish(walk.write(begin, helper, limit))?;
     Ok(shared.function(name.into(), || code))
 }
@@ -124,15 +123,9 @@ pub const FOUND_INODE: usize = INODE as usize;
 
 /// A program that tells how the walk will name the file that is mapped at an address of the task that runs it: for a
 /// raw tracepoint that is never attached, with the address as its argument.
-pub fn identify(target: &Target, layout: &Unwind) -> Result<object::Parts, CodegenError> {
-    let mut functions = vec![];
-    if target.features.find_vma {
-        let code = finish(mapping_callback(layout))?;
-        functions.push(object::Function { name: "told_mapping".into(), code });
-    }
-    let callback = (!functions.is_empty()).then_some(FuncRef(0));
+pub fn identify(layout: &Unwind) -> Result<object::Parts, CodegenError> {
     let maps = Maps { files: 0, index: 0, rows: 0, rules: 0, records: 0 };
-    let mut walk = Walk { asm: Assembler::new(), layout, maps, callback };
+    let mut walk = Walk { asm: Assembler::new(), layout, maps };
     let (missing, end) = (walk.asm.label(), walk.asm.label());
     walk.load(Reg::R8, Reg::R1, 0);
     walk.map_value(Reg::R6, 0);
@@ -147,7 +140,7 @@ pub fn identify(target: &Target, layout: &Unwind) -> Result<object::Parts, Codeg
         MapSpec { name: FOUND.into(), kind: MapKind::Array, key_size: 4, value_size: STATE, max_entries: 1 };
     let code = finish(walk.asm)?;
     let program = object::Program { name: "identify".into(), kind: ProgramKind::RawTracepoint, code };
-    Ok(object::Parts { maps: vec![found], rodata: vec![], functions, programs: vec![program] })
+    Ok(object::Parts { maps: vec![found], rodata: vec![], functions: vec![], programs: vec![program] })
 }
 
 fn finish(asm: Assembler) -> Result<Code, CodegenError> {
@@ -168,7 +161,6 @@ struct Walk<'l> {
     asm: Assembler,
     layout: &'l Unwind,
     maps: Maps,
-    callback: Option<FuncRef>,
 }
 
 /// Where frames go on.
@@ -312,38 +304,91 @@ impl Walk<'_> {
         }
     }
 
-    /// Finds the mapping of the address in r8: its five words, or a jump.
+    /// Finds the mapping of the address in r8: its five words, or a jump. Nothing is locked, so that it can be done
+    /// anywhere, in interrupts too: what changes meanwhile is missed, and only what has the address counts.
     fn find_mapping(&mut self, missing: Label) {
-        match (self.callback, self.layout.tree) {
-            (Some(callback), _) => self.ask_for_mapping(callback, missing),
-            (None, Some(tree)) => self.search_tree(tree, missing),
-            (None, None) => self.asm.jump(missing),
+        match self.layout.mappings {
+            Mappings::RedBlack { root, node } => self.search_tree((root, node), missing),
+            Mappings::Maple { root, inner, leaf, slots } => {
+                self.search_maple(root, inner, leaf, slots, missing)
+            }
         }
+        let (layout, no_file) = (self.layout, self.asm.label());
+        for (to, from) in [(PAGE_OFFSET, layout.vm_pgoff), (FLAGS, layout.vm_flags), (INODE, layout.vm_file)]
+        {
+            self.mov(Reg::R3, Reg::R9);
+            self.read_kernel(to, 8, Reg::R3, from);
+        }
+        self.load(Reg::R3, Reg::R6, INODE);
+        self.asm.jump_if(JumpOp::Eq, true, Reg::R3, 0, no_file);
+        self.read_kernel(INODE, 8, Reg::R3, layout.f_inode);
+        self.asm.bind(no_file);
     }
 
-    fn ask_for_mapping(&mut self, callback: FuncRef, missing: Label) {
-        for n in 0..5 {
-            let insn =
-                Insn::Store { size: Size::Dw, base: Reg::FRAME, off: MAPPING + n * 8, src: Src::Imm(0) };
-            self.asm.push(insn);
+    /// Goes down the maple tree: leaves the mapping in r9. In a node, the slot is the one behind all pivots that are
+    /// smaller than the address. Pivots that are not used are 0, which counts as the largest; what else a node may have in
+    /// their place are addresses of the kernel, which are larger than all of a program.
+    fn search_maple(&mut self, root: u32, inner: (u32, u32), leaf: u32, slots: u32, missing: Label) {
+        let found = self.asm.label();
+        self.load(Reg::R3, Reg::R6, MM);
+        self.read_kernel(TEMPORARY, 8, Reg::R3, root);
+        self.load(Reg::R9, Reg::R6, TEMPORARY);
+        // A tree of one mapping at address 0 has no nodes.
+        self.mov(Reg::R1, Reg::R9);
+        self.alu(AluOp::And, Reg::R1, 3);
+        self.asm.jump_if(JumpOp::Ne, true, Reg::R1, 2, missing);
+        for _ in 0..LEVELS {
+            self.mov(Reg::R1, Reg::R9);
+            self.alu(AluOp::Rsh, Reg::R1, 3);
+            self.alu(AluOp::And, Reg::R1, 15);
+            self.store(Reg::R6, TYPE, Reg::R1);
+            self.alu(AluOp::Rsh, Reg::R9, 8);
+            self.alu(AluOp::Lsh, Reg::R9, 8);
+            self.mov(Reg::R3, Reg::R9);
+            self.read_kernel(NODE, PIVOTS * 8, Reg::R3, 8);
+            // Pages, less one: so that 0 becomes the largest.
+            self.mov(Reg::R5, Reg::R8);
+            self.alu(AluOp::Rsh, Reg::R5, 12);
+            self.alu(AluOp::Sub, Reg::R5, 1);
+            self.number(Reg::R4, 0);
+            for pivot in 0..PIVOTS as i16 {
+                self.load(Reg::R1, Reg::R6, NODE + pivot * 8);
+                self.alu(AluOp::Rsh, Reg::R1, 12);
+                self.alu(AluOp::Sub, Reg::R1, 1);
+                self.alu(AluOp::Lsh, Reg::R1, 12);
+                self.alu(AluOp::Rsh, Reg::R1, 12);
+                self.alu(AluOp::Sub, Reg::R1, Reg::R5);
+                self.alu(AluOp::Rsh, Reg::R1, 63);
+                self.alu(AluOp::Add, Reg::R4, Reg::R1);
+            }
+            self.alu(AluOp::Lsh, Reg::R4, 3);
+            self.mov(Reg::R3, Reg::R9);
+            self.alu(AluOp::Add, Reg::R3, Reg::R4);
+            let (other, read) = (self.asm.label(), self.asm.label());
+            self.load(Reg::R1, Reg::R6, TYPE);
+            self.asm.jump_if(JumpOp::Ne, true, Reg::R1, inner.0 as i32, other);
+            self.alu(AluOp::Add, Reg::R3, inner.1 as i32);
+            self.asm.jump(read);
+            self.asm.bind(other);
+            self.alu(AluOp::Add, Reg::R3, slots as i32);
+            self.asm.bind(read);
+            self.read_kernel(TEMPORARY, 8, Reg::R3, 0);
+            self.load(Reg::R9, Reg::R6, TEMPORARY);
+            self.asm.jump_if(JumpOp::Eq, true, Reg::R9, 0, missing);
+            self.load(Reg::R1, Reg::R6, TYPE);
+            self.asm.jump_if(JumpOp::Le, true, Reg::R1, leaf as i32, found);
         }
-        self.asm.push(Insn::Call { helper: Helper::GetCurrentTaskBtf });
-        self.mov(Reg::R1, Reg::R0);
-        self.mov(Reg::R2, Reg::R8);
-        self.asm.address(Reg::R3, callback);
-        self.mov(Reg::R4, Reg::FRAME);
-        self.alu(AluOp::Add, Reg::R4, i32::from(MAPPING));
-        self.number(Reg::R5, 0);
-        self.asm.push(Insn::Call { helper: Helper::FindVma });
-        self.asm.jump_if(JumpOp::Ne, true, Reg::R0, 0, missing);
-        for n in 0..5 {
-            self.load(Reg::R1, Reg::FRAME, MAPPING + n * 8);
-            self.store(Reg::R6, START + n * 8, Reg::R1);
-        }
+        self.asm.jump(missing);
+        self.asm.bind(found);
+        self.mov(Reg::R3, Reg::R9);
+        self.read_kernel(START, 16, Reg::R3, self.layout.vm_start);
+        self.load(Reg::R1, Reg::R6, START);
+        self.load(Reg::R2, Reg::R6, END);
+        self.asm.jump_if(JumpOp::Lt, true, Reg::R8, Reg::R1, missing);
+        self.asm.jump_if(JumpOp::Ge, true, Reg::R8, Reg::R2, missing);
     }
 
-    /// Goes down the red-black tree of mappings. Nothing is locked: what changes meanwhile is missed, and what is read is
-    /// looked at only if it has the address.
+    /// Goes down the red-black tree: leaves the mapping in r9.
     fn search_tree(&mut self, (root, node): (u32, u32), missing: Label) {
         let (found, layout) = (self.asm.label(), self.layout);
         self.load(Reg::R3, Reg::R6, MM);
@@ -372,16 +417,6 @@ impl Walk<'_> {
         self.asm.jump(missing);
         self.asm.bind(found);
         self.alu(AluOp::Sub, Reg::R9, node as i32);
-        for (to, from) in [(PAGE_OFFSET, layout.vm_pgoff), (FLAGS, layout.vm_flags), (INODE, layout.vm_file)]
-        {
-            self.mov(Reg::R3, Reg::R9);
-            self.read_kernel(to, 8, Reg::R3, from);
-        }
-        let no_file = self.asm.label();
-        self.load(Reg::R3, Reg::R6, INODE);
-        self.asm.jump_if(JumpOp::Eq, true, Reg::R3, 0, no_file);
-        self.read_kernel(INODE, 8, Reg::R3, layout.f_inode);
-        self.asm.bind(no_file);
     }
 
     /// Looks up what is known of the file; tells once of one that is not.
@@ -703,39 +738,4 @@ impl Walk<'_> {
     fn map_value(&mut self, dst: Reg, map: u32) {
         self.asm.push(Insn::LoadImm64 { dst, value: Imm64::MapValue { fd: map as i32, offset: 0 } });
     }
-}
-
-/// Told of a mapping (r2), leaves its five words in the walk's frame (r3).
-fn mapping_callback(layout: &Unwind) -> Assembler {
-    let mut asm = Assembler::new();
-    let end = asm.label();
-    let alu = |op, dst, src| Insn::Alu { op, wide: true, dst, src };
-    let read = |asm: &mut Assembler, to: i32, bytes: i32, from: Reg, offset: u32| {
-        asm.push(alu(AluOp::Mov, Reg::R3, from.into()));
-        asm.push(alu(AluOp::Add, Reg::R3, Src::Imm(offset as i32)));
-        asm.push(alu(AluOp::Mov, Reg::R1, Reg::R7.into()));
-        asm.push(alu(AluOp::Add, Reg::R1, Src::Imm(to)));
-        asm.push(alu(AluOp::Mov, Reg::R2, Src::Imm(bytes)));
-        asm.push(Insn::Call { helper: Helper::ProbeReadKernel });
-    };
-    let word = |offset: i16| i32::from(offset - START);
-    asm.push(alu(AluOp::Mov, Reg::R6, Reg::R2.into()));
-    asm.push(alu(AluOp::Mov, Reg::R7, Reg::R3.into()));
-    read(&mut asm, word(START), 16, Reg::R6, layout.vm_start);
-    read(&mut asm, word(PAGE_OFFSET), 8, Reg::R6, layout.vm_pgoff);
-    read(&mut asm, word(FLAGS), 8, Reg::R6, layout.vm_flags);
-    read(&mut asm, word(INODE), 8, Reg::R6, layout.vm_file);
-    asm.push(Insn::Load {
-        size: Size::Dw,
-        signed: false,
-        dst: Reg::R8,
-        base: Reg::R7,
-        off: word(INODE) as i16,
-    });
-    asm.jump_if(JumpOp::Eq, true, Reg::R8, 0, end);
-    read(&mut asm, word(INODE), 8, Reg::R8, layout.f_inode);
-    asm.bind(end);
-    asm.push(alu(AluOp::Mov, Reg::R0, Src::Imm(0)));
-    asm.push(Insn::Exit);
-    asm
 }

@@ -184,9 +184,6 @@ helpers! {
     GetAttachCookie = 174 "get_attach_cookie"(Ctx) -> Number;
     /// Address of the registers that a task entered the kernel with (5.15).
     TaskPtRegs = 175 "task_pt_regs"(Any) -> Number;
-    /// Calls a function with the mapping that an address of a task is in; `ENOENT` where there is none, `EBUSY` where
-    /// mappings are being changed (5.17).
-    FindVma = 180 "find_vma"(Any, Any, Func, StackOrNull, Any) -> Number;
     /// Calls a function a number of times (5.17).
     Loop = 181 "loop"(Any, Func, StackOrNull, Any) -> Number;
     /// Compares a string with a frozen read-only one (5.17).

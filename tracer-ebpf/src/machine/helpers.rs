@@ -167,7 +167,6 @@ pub(super) fn call(
         Helper::TracePrintk
         | Helper::GetCurrentTaskBtf
         | Helper::TaskPtRegs
-        | Helper::FindVma
         | Helper::RingbufQuery
         | Helper::Snprintf
         | Helper::Strncmp

@@ -71,7 +71,6 @@ pub fn target(
         features.isa_v4 && loads(ProgType::Kprobe, &[Insn::MayGoto { off: 0 }, zero, Insn::Exit]);
     features.for_each_map_elem = features.attach_cookie || knows(Helper::ForEachMapElem);
     features.task_pt_regs = features.attach_cookie && knows(Helper::TaskPtRegs);
-    features.find_vma = features.isa_v4 || (features.attach_cookie && knows(Helper::FindVma));
     features.bpf_loop = features.isa_v4 || (features.attach_cookie && knows(Helper::Loop));
     features.lookup_percpu_elem = features.isa_v4 || knows(Helper::MapLookupPercpuElem);
     features.uprobe_multi = features.isa_v4 && has_uprobe_multi();

@@ -2,7 +2,7 @@
 //!
 //! **Not here:** the walk that uses them (`tracer_ebpf::codegen::unwind`).
 
-use tracer_ebpf::target::{Returns, Unwind};
+use tracer_ebpf::target::{Mappings, Returns, Unwind};
 
 use crate::debuginfo::btf::Btf;
 use crate::debuginfo::model::{TypeId, Types};
@@ -32,9 +32,33 @@ fn of(btf: &Btf) -> Option<Unwind> {
         vm_pgoff: mapping("vm_pgoff")?,
         vm_file: mapping("vm_file")?,
         f_inode: members("file")("f_inode")?,
-        tree: mm("mm_rb").zip(mapping("vm_rb")),
+        mappings: mappings(btf, &mm, &mapping, &members)?,
         returns: returns(&task, &mm, &members),
     })
+}
+
+fn mappings<M: Fn(&str) -> Option<u32>>(
+    btf: &Btf,
+    mm: &M,
+    mapping: &M,
+    members: &impl Fn(&str) -> M,
+) -> Option<Mappings> {
+    let Some(root) = mm("mm_mt.ma_root") else {
+        return Some(Mappings::RedBlack { root: mm("mm_rb")?, node: mapping("vm_rb")? });
+    };
+    let types = btf.enumeration("enum maple_type")?;
+    let number = |name: &str| {
+        let (_, number) = types.iter().find(|(known, _)| known == name)?;
+        u32::try_from(*number).ok()
+    };
+    let (inner, other) = (members("maple_arange_64"), members("maple_range_64"));
+    let slots = other("slot")?;
+    // Pivots from the second word on, at most fifteen.
+    if inner("pivot")? != 8 || other("pivot")? != 8 || slots > 128 {
+        return None;
+    }
+    let inner = (number("maple_arange_64")?, inner("slot")?);
+    Some(Mappings::Maple { root, inner, leaf: number("maple_leaf_64")?, slots })
 }
 
 fn returns<M: Fn(&str) -> Option<u32>>(task: &M, mm: &M, members: &impl Fn(&str) -> M) -> Option<Returns> {

@@ -80,7 +80,7 @@ impl Tables {
             numbers: BTreeMap::new(),
             pages: 0,
             row: 0,
-            identify: Identify::load(target, layout)?,
+            identify: Identify::load(layout)?,
             kept: BTreeMap::new(),
             seen: BTreeSet::new(),
             full: 0,
@@ -244,9 +244,9 @@ struct Identify {
 }
 
 impl Identify {
-    fn load(target: &Target, layout: &Unwind) -> Result<Identify, RunError> {
+    fn load(layout: &Unwind) -> Result<Identify, RunError> {
         const BUG: RunError = RunError::Bug("the program that tells inodes cannot be made");
-        let parts = identify(target, layout).map_err(|_| BUG)?;
+        let parts = identify(layout).map_err(|_| BUG)?;
         let written = object::write(&parts, &[]).map_err(|_| BUG)?;
         let spec = parts.maps.first().ok_or(BUG)?;
         let found = BpfMap::create(spec).map_err(|error| RunError::map(&spec.name, error))?;
