@@ -52,6 +52,8 @@ fn layout(mappings: Mappings) -> Unwind {
     }
 }
 
+const RED_BLACK: Mappings = Mappings::RedBlack { root: 8, node: 0x20 };
+
 struct Place {
     machine: Machine,
     manifest: Manifest,
@@ -87,7 +89,7 @@ fn rules() -> Vec<Rule> {
 
 impl Place {
     fn new(is_entry: bool, backtrace: u32) -> Place {
-        Place::with(is_entry, backtrace, Mappings::RedBlack { root: 8, node: 0x20 })
+        Place::with(is_entry, backtrace, RED_BLACK)
     }
 
     fn with(is_entry: bool, backtrace: u32, mappings: Mappings) -> Place {
@@ -117,7 +119,9 @@ impl Place {
             site_patches: Vec::new(),
         };
         let manifest = Manifest { programs: vec![program], sites: vec![site] };
-        let target = Target { unwind: Some(layout(mappings)), ..Target::LINUX_5_10 };
+        // The kernel's loop, and the maple tree, came after the red-black tree.
+        let of = if mappings == RED_BLACK { Target::LINUX_5_10 } else { Target::LINUX_6_1 };
+        let target = Target { unwind: Some(layout(mappings)), ..of };
         let generated = codegen::generate(&module, &manifest, &Layout::new(&module), &target).expect("code");
         let mut machine = Machine::new(&generated.parts(&manifest), target.cpus);
         for number in 0..generated.pool {

@@ -2,7 +2,8 @@
 //!
 //! Its memory is a part of the caller's scratch slot ([`STATE`]), then the addresses that it finds. Nothing of it lives in
 //! registers for longer than a frame, so that to the kernel's verifier every frame begins alike, and it need not follow
-//! more than one of the ways through a frame to the end of the stack. Searches take no jumps for the same reason.
+//! more than one of the ways through a frame to the end of the stack. Searches take no jumps for the same reason. Where the
+//! kernel has a loop that calls a function, it looks at one frame only.
 //!
 //! What no table knows is stepped over by the frame pointer: code that was made at run time, files whose table was
 //! not there yet. A stack that does not end where its thread began was cut, and is counted.
@@ -11,7 +12,7 @@
 //! (`select::stack`).
 
 use super::{CodegenError, Shared};
-use crate::asm::{Assembler, Code, Label};
+use crate::asm::{Assembler, Code, FuncRef, Label};
 use crate::isa::{AluOp, Helper, Imm64, Insn, JumpOp, Reg, Size, Src};
 use crate::object;
 use crate::target::{Mappings, Returns, Unwind};
@@ -67,8 +68,11 @@ const NODE: i16 = 304;
 /// Bytes of the state; the addresses follow.
 pub(super) const STATE: u32 = 424;
 
-/// Bytes of the walk's own frame, as the kernel counts those of functions that have none.
-pub(super) const FRAME: u32 = 32;
+/// Bytes of the walk's own frame and of its step's, as the kernel counts them.
+pub(super) const FRAMES: u32 = 64;
+/// Frames that the programs of a handler may walk without a loop of the kernel's: the verifier follows each of them, some
+/// 5,000 instructions, of the million that it looks at.
+pub(super) const FOLLOWED: u32 = 160;
 
 /// Return probes that are looked at for a frame.
 const INSTANCES: u32 = 12;
@@ -111,8 +115,13 @@ pub(super) fn walk(shared: &mut Shared<'_>, layout: &Unwind, begin: Begin) -> Re
         Begin::Given => "walk",
         Begin::Task => "walk_task",
     };
-    let walk = Walk { asm: Assembler::new(), layout, maps };
-    let code = finish(walk.write(begin, helper, limit))?;
+    let step = if shared.target.features.bpf_loop {
+        let code = finish(Walk { asm: Assembler::new(), layout, maps }.write_step(limit))?;
+        Some(FuncRef(shared.function("walk_frame".into(), || code)))
+    } else {
+        None
+    };
+    let code = finish(Walk { asm: Assembler::new(), layout, maps }.write(begin, helper, limit, step))?;
     Ok(shared.function(name.into(), || code))
 }
 
@@ -148,6 +157,7 @@ fn finish(asm: Assembler) -> Result<Code, CodegenError> {
 }
 
 /// Indices of the maps.
+#[derive(Clone, Copy)]
 struct Maps {
     files: u32,
     index: u32,
@@ -178,26 +188,68 @@ struct Labels {
 }
 
 impl Walk<'_> {
-    fn write(mut self, begin: Begin, helper: bool, limit: u32) -> Assembler {
-        let asm = &mut self.asm;
-        let labels = Labels {
-            guess: asm.label(),
-            frame: asm.label(),
-            caller: asm.label(),
-            cut: asm.label(),
-            end: asm.label(),
-        };
-        let (head, have, find, unmapped) = (asm.label(), asm.label(), asm.label(), asm.label());
+    /// The walk: by a loop of the kernel's, which the verifier looks into once, or by one that it follows.
+    fn write(mut self, begin: Begin, helper: bool, limit: u32, step: Option<FuncRef>) -> Assembler {
+        let labels = self.labels();
         self.mov(Reg::R6, Reg::R1);
         self.prepare(&labels);
         if begin == Begin::Task {
             self.task_registers(helper, &labels);
         }
-        self.number(Reg::R7, 0);
-        self.asm.bind(head);
-        self.asm.jump_if(JumpOp::Ge, true, Reg::R7, limit as i32, labels.end);
+        if let Some(step) = step {
+            self.store(Reg::FRAME, -8, Reg::R6);
+            self.number(Reg::R1, limit as i32);
+            self.asm.address(Reg::R2, step);
+            self.mov(Reg::R3, Reg::FRAME);
+            self.alu(AluOp::Add, Reg::R3, -8);
+            self.number(Reg::R4, 0);
+            self.asm.push(Insn::Call { helper: Helper::Loop });
+        } else {
+            let head = self.asm.label();
+            self.number(Reg::R7, 0);
+            self.asm.bind(head);
+            self.asm.jump_if(JumpOp::Ge, true, Reg::R7, limit as i32, labels.end);
+            self.frame(&labels, head, limit);
+        }
+        self.asm.bind(labels.end);
+        self.load(Reg::R0, Reg::R6, COUNT);
+        self.asm.push(Insn::Exit);
+        self.asm
+    }
+
+    /// One frame, as the kernel's loop calls it: with its number, and the address of the state's.
+    fn write_step(mut self, limit: u32) -> Assembler {
+        let (labels, again) = (self.labels(), self.asm.label());
+        self.load(Reg::R6, Reg::R2, 0);
+        self.mov(Reg::R7, Reg::R1);
+        self.frame(&labels, again, limit);
+        self.asm.bind(labels.end);
+        self.number(Reg::R0, 1);
+        self.asm.push(Insn::Exit);
+        self.asm.bind(again);
+        self.number(Reg::R0, 0);
+        self.asm.push(Insn::Exit);
+        self.asm
+    }
+
+    fn labels(&mut self) -> Labels {
+        let asm = &mut self.asm;
+        Labels {
+            guess: asm.label(),
+            frame: asm.label(),
+            caller: asm.label(),
+            cut: asm.label(),
+            end: asm.label(),
+        }
+    }
+
+    /// The frame whose number is in r7: its address is kept, its caller found. Goes on at `again`, or behind itself where
+    /// the stack ends.
+    fn frame(&mut self, labels: &Labels, again: Label, limit: u32) {
+        let (have, find, unmapped) = (self.asm.label(), self.asm.label(), self.asm.label());
         self.load(Reg::R8, Reg::R6, PC);
         self.mov(Reg::R1, Reg::R7);
+        self.alu(AluOp::And, Reg::R1, (limit + 1).next_power_of_two() as i32 - 1);
         self.alu(AluOp::Lsh, Reg::R1, 3);
         self.alu(AluOp::Add, Reg::R1, Reg::R6);
         self.store(Reg::R1, STATE as i16, Reg::R8);
@@ -216,16 +268,16 @@ impl Walk<'_> {
         self.load(Reg::R1, Reg::R6, FLAGS);
         self.alu(AluOp::And, Reg::R1, EXECUTABLE);
         self.asm.jump_if(JumpOp::Eq, true, Reg::R1, 0, unmapped);
-        self.find_file(&labels);
+        self.find_file(labels);
         self.asm.bind(have);
-        self.find_rule(&labels);
-        self.apply(&labels);
+        self.find_rule(labels);
+        self.apply(labels);
         self.asm.bind(labels.frame);
-        self.leave_frame(&labels);
+        self.leave_frame(labels);
         self.asm.bind(labels.caller);
-        self.go_on(&labels, head);
+        self.go_on(labels, again);
         self.asm.bind(labels.guess);
-        self.guess(&labels);
+        self.guess(labels);
         // No code is there: whatever led here was wrong. The innermost is where the program was hit.
         self.asm.bind(unmapped);
         self.set(END, 0);
@@ -234,10 +286,6 @@ impl Walk<'_> {
         self.store(Reg::R6, COUNT, Reg::R7);
         self.asm.bind(labels.cut);
         self.set(CUT, 1);
-        self.asm.bind(labels.end);
-        self.load(Reg::R0, Reg::R6, COUNT);
-        self.asm.push(Insn::Exit);
-        self.asm
     }
 
     /// What holds for the whole stack.

@@ -169,6 +169,18 @@ const FIXTURES: &[Fixture] = &[
         stripped: false,
     },
     Fixture {
+        name: "plug",
+        source: Source::File("plug.c"),
+        flags: &["-O2", "-fomit-frame-pointer"],
+        stripped: false,
+    },
+    Fixture {
+        name: "plugin.so",
+        source: Source::File("plugin.c"),
+        flags: &["-O2", "-fomit-frame-pointer", "-fPIC", "-shared"],
+        stripped: false,
+    },
+    Fixture {
         name: "thrown",
         source: Source::File("thrown.cc"),
         flags: &[

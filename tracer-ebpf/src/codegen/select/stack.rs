@@ -14,7 +14,8 @@ use super::super::vcode::{Base, Constant, VInsn, VReg};
 use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
 use crate::target::Unwind;
-use tracer_common::ir::{LongOp, Space, StrVar, Var};
+use tracer_common::intrinsic::Intrinsic;
+use tracer_common::ir::{Inst, LongOp, Space, StrVar, Var};
 use tracer_common::ledger::Cell;
 use tracer_common::manifest::ProgramKind;
 use tracer_common::record::USER_BITS;
@@ -140,6 +141,13 @@ impl Selector<'_, '_> {
 
     /// Takes them by unwind tables.
     fn walk(&mut self, layout: &Unwind, state: Memory) -> Result<Frames> {
+        let insts = self.function.blocks.iter().flat_map(|block| &block.insts);
+        let walks = insts.filter(|(inst, _)| {
+            matches!(inst, Inst::Call { intrinsic: Intrinsic::UserStack | Intrinsic::UserFrame, .. })
+        });
+        if !self.shared.target.features.bpf_loop && walks.count() as u32 * self.depth() > unwind::FOLLOWED {
+            self.kernel_lacks("walk that many frames in a handler", "5.17")?;
+        }
         let begin = match self.entry.kind {
             ProgramKind::Uprobe | ProgramKind::Uretprobe => Begin::Given,
             _ => Begin::Task,
@@ -163,7 +171,7 @@ impl Selector<'_, '_> {
         }
         self.store(Size::Dw, state.at(unwind::IS_ENTRY as u32), i32::from(self.is_entry()));
         let function = unwind::walk(self.shared, layout, begin)?;
-        self.code.below = unwind::FRAME;
+        self.code.below = unwind::FRAMES;
         let count = self.call_function(function, state);
         // It never is more; the verifier does not know.
         self.alu(AluOp::And, count, (self.depth() + 1).next_power_of_two() as i32 - 1);
