@@ -354,3 +354,25 @@ fn stacks_end_at_the_limit() {
         assert_eq!(cut, 0, "it was not cut, it is long");
     }
 }
+
+#[test]
+fn what_an_old_verifier_cannot_follow_is_refused() {
+    let calls = "  v0 = call user_frame(1)\n".repeat(9);
+    let text = format!("function f0 walk kernel registers {{\n  longs 1\nb0:\n{calls}  return\n}}");
+    let module = parse::module(&text).expect("a module");
+    let program = Program {
+        name: "p0".into(),
+        function: FuncId(0),
+        kind: ProgramKind::Uprobe,
+        sites: vec![0],
+        site_patches: Vec::new(),
+    };
+    let manifest = Manifest { programs: vec![program], sites: vec![Site::new(AttachPoint::Session, "here")] };
+    let compile = |target: Target| {
+        let target = Target { unwind: Some(layout(RED_BLACK)), ..target };
+        codegen::generate(&module, &manifest, &Layout::new(&module), &target).map(|_| ())
+    };
+    let refused = compile(Target::LINUX_5_10).expect_err("nine times twenty frames");
+    assert_eq!(refused.to_string(), "cannot walk that many frames in a handler: Linux 5.17 and newer do");
+    assert_eq!(compile(Target::LINUX_6_1), Ok(()));
+}
