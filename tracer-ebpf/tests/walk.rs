@@ -376,3 +376,27 @@ fn what_an_old_verifier_cannot_follow_is_refused() {
     assert_eq!(refused.to_string(), "cannot walk that many frames in a handler: Linux 5.17 and newer do");
     assert_eq!(compile(Target::LINUX_6_1), Ok(()));
 }
+
+/// Instructions of a walk with so many frames in one file.
+fn cost(frames: u32) -> u64 {
+    let mut place = Place::new(false, frames).known();
+    let stack: Vec<(usize, u64)> = (0..300).map(|n| (0x1000 + n * 8, within(7))).collect();
+    place.stack(&stack);
+    let mut registers = vec![0; 21];
+    (registers[16], registers[19]) = (within(7), STACK + 0x1000);
+    let mut thread = place.machine.start(0, &Context::Registers(registers));
+    let mut count = 1;
+    while place.machine.step(&mut thread).unwrap_or_else(|fault| panic!("{fault}")).is_none() {
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn a_frame_costs_little() {
+    let (short, long) = (cost(2), cost(12));
+    // Its address in the text is some 75 of them; the first frame finds the mapping and the file.
+    let frame = (long - short) / 10;
+    assert!((300..400).contains(&frame), "{frame} instructions for a frame");
+    assert!((900..1300).contains(&short), "{short} instructions for two frames");
+}
