@@ -17,7 +17,7 @@ use tracer::source::SourceMap;
 use tracer::syntax::ast::ExprIds;
 use tracer::syntax::{self, Facts, Macros};
 use tracer::world::MemoryWorld;
-use xtask::fuzz::files::look;
+use xtask::fuzz::files::{frames, look};
 use xtask::random::Random;
 use xtask::runtime::fixture;
 
@@ -121,6 +121,22 @@ fn programs() {
         each(name, &bytes, &ranges(&bytes), |damaged| {
             look(&path, damaged);
         });
+    }
+}
+
+/// Call frame information of both kinds, and of linkage tables and signals.
+#[test]
+fn call_frames() {
+    use object::{Object, ObjectSection};
+    for name in ["deep_static", "deep_dynamic", "deep_debug_frame"] {
+        let (path, bytes) = good(name);
+        let file = object::File::parse(&*bytes).expect("a good file");
+        let ranges: Vec<_> = [".eh_frame", ".debug_frame"]
+            .into_iter()
+            .filter_map(|name| file.section_by_name(name)?.file_range())
+            .map(|(start, size)| start as usize..(start + size) as usize)
+            .collect();
+        each(&format!("frames of {name}"), &bytes, &ranges, |damaged| frames(&path, damaged));
     }
 }
 

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use tracer::debuginfo::btf::Btf;
+use tracer::debuginfo::dwarf::UnwindTable;
 use tracer::debuginfo::elf::ElfFile;
 use tracer::debuginfo::find::find;
 use tracer::debuginfo::model::{TypeId, Types};
@@ -14,6 +15,7 @@ use tracer::run::symbols::kernel::KernelSymbols;
 use tracer::world::MemoryWorld;
 use tracer_common::ir::parse;
 use tracer_common::symbol::Form;
+use tracer_common::unwind::Rule;
 
 use crate::{command, runtime::fixture};
 
@@ -60,6 +62,22 @@ fn look_at_type(types: &dyn Types, ty: TypeId) {
     }
 }
 
+/// Whatever is damaged, rows are in order, and what is behind the last is unknown.
+fn look_at_frames(elf: &ElfFile) {
+    let rows = UnwindTable::read(elf).rows;
+    assert!(rows.is_sorted_by(|a, b| a.0 < b.0), "rows are in order");
+    assert!(rows.last().is_none_or(|(_, rule)| *rule == Rule::UNKNOWN), "the last row is the end");
+}
+
+/// Asks for the frames alone.
+pub fn frames(path: &Path, bytes: Vec<u8>) {
+    let mut world = MemoryWorld::default();
+    world.files.insert(path.to_owned(), bytes);
+    if let Ok(elf) = ElfFile::open(&world, path) {
+        look_at_frames(&elf);
+    }
+}
+
 /// Asks everything; whether there is debug information.
 pub fn look(path: &Path, bytes: Vec<u8>) -> bool {
     let mut world = MemoryWorld::default();
@@ -74,6 +92,7 @@ pub fn look(path: &Path, bytes: Vec<u8>) -> bool {
         let symbol = |name: &str| elf.addresses(name).pop_first().ok_or_else(|| name.to_owned());
         mark.args.iter().for_each(|text| drop(operand::argument(text, &symbol)));
     }
+    look_at_frames(&elf);
     let Some(info) = find(&world, &elf).info else { return false };
     let types = info.types();
     for function in info.functions().iter().take(30) {
