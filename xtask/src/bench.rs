@@ -5,7 +5,8 @@
 //!
 //! **Not here:** costs of single hits (they depend on the probed instruction more than on us).
 
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -67,16 +68,16 @@ const PROGRAMS: &[Program] = &[
 ];
 
 /// Measures with the clock deciding.
-pub fn run() -> Result<(), String> {
-    measure(Clock::Decides)
+pub fn run(tracer: Option<PathBuf>) -> Result<(), String> {
+    measure(Clock::Decides, tracer)
 }
 
 /// Measures everything and prints the table; an error when a goal that counts is missed.
-pub fn measure(clock: Clock) -> Result<(), String> {
+pub fn measure(clock: Clock, tracer: Option<PathBuf>) -> Result<(), String> {
     package::install(package::FIXTURES)?;
     package::install(package::BENCH)?;
     let fixtures = fixture::build()?;
-    let tracer = vm::build::tracer()?;
+    let tracer = tracer.map_or_else(vm::build::tracer, Ok)?;
     let hit = format!("process(\"{}/hits\").function(\"hit\")", fixtures.display());
     let many = format!("process(\"{}/many\").function(\"function_*\")", fixtures.display());
     let mut table = Table { clock, missed: Vec::new() };
@@ -99,6 +100,25 @@ pub fn measure(clock: Clock) -> Result<(), String> {
     // The six signatures of the generated program, and as many again for locations that differ.
     table.row("programs for 5,000 functions", armed.programs()?.len() as f64, 12.0, "", false);
     armed.stop()?;
+
+    let short = fixture::build_one("short_20000")?;
+    let all = format!(
+        "probe process(\"{}\").function(\"function_*\").call {{ printf(\"=>%s(%s)\\n\", probefunc(), $$parms) }}",
+        short.display()
+    );
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let begin = Instant::now();
+        let armed = Armed::start(&tracer, &all)?;
+        let ready = begin.elapsed();
+        let begin = Instant::now();
+        armed.stop()?;
+        times.push((ready, begin.elapsed()));
+    }
+    times.sort();
+    table.row("20,000 functions with parameters, armed", times[2].0.as_secs_f64(), 1.0, "s", true);
+    times.sort_by_key(|(_, released)| *released);
+    table.row("20,000 functions, released", times[2].1.as_secs_f64(), 0.5, "s", true);
 
     for program in PROGRAMS {
         let armed = Armed::start(&tracer, &program.script.replace("HIT", &hit))?;
@@ -163,16 +183,21 @@ fn median(run: impl Fn() -> Result<Duration, String>) -> Result<Duration, String
 }
 
 /// A session that is armed and waits.
-struct Armed(Child);
+struct Armed {
+    child: Child,
+    /// At its end when all are gone that the session started, whoever takes the probes down among them.
+    alive: std::process::ChildStdout,
+}
 
 impl Armed {
     fn start(tracer: &Path, script: &str) -> Result<Self, String> {
-        let mut command = Command::new(tracer);
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec 9>&1 >/dev/null; exec \"$@\"", "sh"]).arg(tracer);
         // The command starts when everything is armed.
         let flag = std::env::temp_dir().join(format!("tracer-bench-{}", std::process::id()));
         let _ = std::fs::remove_file(&flag);
         let wait = format!("sh -c 'touch {}; exec sleep 60'", flag.display());
-        command.args(["-e", script, "-c", &wait]).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(["-e", script, "-c", &wait]).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|e| e.to_string())?;
         let deadline = Instant::now() + Duration::from_secs(30);
         while !flag.exists() {
@@ -188,12 +213,13 @@ impl Armed {
             std::thread::sleep(Duration::from_millis(2));
         }
         let _ = std::fs::remove_file(&flag);
-        Ok(Self(child))
+        let alive = child.stdout.take().ok_or("a pipe")?;
+        Ok(Self { child, alive })
     }
 
     /// Peak resident memory in kilobytes.
     fn peak(&self) -> Result<u64, String> {
-        let path = format!("/proc/{}/status", self.0.id());
+        let path = format!("/proc/{}/status", self.child.id());
         let text = std::fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
@@ -202,7 +228,7 @@ impl Armed {
 
     /// The kernel's numbers of the programs that the session holds.
     fn programs(&self) -> Result<Vec<String>, String> {
-        let dir = format!("/proc/{}/fdinfo", self.0.id());
+        let dir = format!("/proc/{}/fdinfo", self.child.id());
         let entries = std::fs::read_dir(&dir).map_err(|e| format!("{dir}: {e}"))?;
         let mut ids = Vec::new();
         for entry in entries.filter_map(Result::ok) {
@@ -221,19 +247,22 @@ impl Armed {
         Ok(ids)
     }
 
+    /// Ends it, and waits until its probes are gone.
     fn stop(mut self) -> Result<(), String> {
         // The shell's own kill: a minimal system has no program of that name.
-        command::output(Command::new("sh").args(["-c", "kill -INT \"$0\"", &self.0.id().to_string()]))?;
+        command::output(Command::new("sh").args(["-c", "kill -INT \"$0\"", &self.child.id().to_string()]))?;
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline {
-            match self.0.try_wait() {
-                Ok(Some(status)) if status.success() => return Ok(()),
+            match self.child.try_wait() {
+                Ok(Some(status)) if status.success() => {
+                    return self.alive.read_to_end(&mut Vec::new()).map(drop).map_err(|e| e.to_string());
+                }
                 Ok(Some(status)) => return Err(format!("tracer: {status} after an interrupt")),
                 _ => std::thread::sleep(Duration::from_millis(2)),
             }
         }
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
         Err("tracer did not end 20 s after an interrupt".into())
     }
 }

@@ -30,7 +30,7 @@ pub fn run() -> Result<(), String> {
         vm::run(all.kernels(), &vm::Options { filter: String::new(), limit: 1500, tracer: None })
     });
     // The clock of a shared machine proves nothing: here only sizes and counts decide.
-    steps.step("figures", || bench::measure(bench::Clock::Shown));
+    steps.step("figures", || bench::measure(bench::Clock::Shown, None));
     steps.table()
 }
 

@@ -1,5 +1,5 @@
 //! `cargo xtask listing`: all functions of a program with more than 100 MB of debug information, with their variables:
-//! time and peak memory, beside gdb and readelf, which read the same file.
+//! time, processor time and peak memory, beside gdb, perf and readelf, which read the same file.
 //!
 //! The program is generated: many units that know the same large header, as those of a large C++ program do.
 //!
@@ -25,25 +25,38 @@ pub fn run(tracer: Option<PathBuf>) -> Result<(), String> {
     let tracer = tracer.map_or_else(vm::build::tracer, Ok)?;
     println!("{}: {} MB of debug information", program.display(), debug_bytes(&program)? >> 20);
     let point = format!("process(\"{}\").function(\"*\")", program.display());
-    let mut with_variables = Command::new(tracer);
+    let mut with_variables = Command::new(&tracer);
     with_variables.args(["-L", &point]);
     let mut gdb = Command::new("gdb");
     gdb.args(["-nx", "-batch", "-ex", "info functions -n ."]).arg(&program);
     let mut readelf = Command::new("readelf");
     readelf.arg("--debug-dump=info").arg(&program);
-    println!("{:<40} {:>9} {:>9} {:>9}", "", "seconds", "MB", "lines");
+    let mut perf = Command::new("perf");
+    perf.args(["probe", "--funcs", "--no-demangle", "-x"]).arg(&program);
+    // What arming one function, or a mark, has to read of the same file.
+    let one = format!("process(\"{}\").function(\"u0_function_0\")", program.display());
+    let mut one_function = Command::new(&tracer);
+    one_function.args(["-L", &one]);
+    println!("{:<40} {:>9} {:>9} {:>9} {:>9}", "", "seconds", "cpu", "MB", "lines");
     let mut first = None;
     for (name, command) in [
         ("tracer -L", &mut with_variables),
         ("gdb, info functions", &mut gdb),
+        ("perf probe --funcs (symbols only)", &mut perf),
         ("readelf --debug-dump=info", &mut readelf),
+        ("tracer -L of one function", &mut one_function),
     ] {
-        let Measured { took, peak, lines } = measure(command)?;
-        let seconds = took.as_secs_f64();
-        let (own_seconds, own_peak) = *first.get_or_insert((seconds, peak));
-        let ratios = (seconds / own_seconds, peak as f64 / own_peak as f64);
+        if !command::exists(&command.get_program().to_string_lossy()) {
+            println!("{name:<40} is not installed");
+            continue;
+        }
+        let Measured { took, cpu, peak, lines } = measure(command)?;
+        let (own_cpu, own_peak) = *first.get_or_insert((cpu, peak));
+        let ratios = (cpu.as_secs_f64() / own_cpu.as_secs_f64(), peak as f64 / own_peak as f64);
         println!(
-            "{name:<40} {seconds:>9.2} {:>9} {lines:>9}  (x {:.1} time, x {:.1} memory)",
+            "{name:<40} {:>9.2} {:>9.2} {:>9} {lines:>9}  (x {:.1} cpu, x {:.1} memory)",
+            took.as_secs_f64(),
+            cpu.as_secs_f64(),
             peak >> 10,
             ratios.0,
             ratios.1
@@ -54,6 +67,8 @@ pub fn run(tracer: Option<PathBuf>) -> Result<(), String> {
 
 struct Measured {
     took: Duration,
+    /// Of all its threads: what other programs of the machine do does not change it.
+    cpu: Duration,
     /// KiB.
     peak: u64,
     lines: usize,
@@ -67,8 +82,9 @@ fn measure(command: &mut Command) -> Result<Measured, String> {
     command.stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
     let begin = Instant::now();
     let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
-    let mut peak = 0;
+    let (mut peak, mut cpu) = (0, Duration::ZERO);
     let status = loop {
+        cpu = cpu.max(processor_time(child.id()));
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         peak = peak.max(line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0));
@@ -83,7 +99,16 @@ fn measure(command: &mut Command) -> Result<Measured, String> {
     }
     let output = std::fs::read(&path).map_err(told)?;
     let lines = output.iter().filter(|byte| **byte == b'\n').count();
-    Ok(Measured { took, peak, lines })
+    Ok(Measured { took, cpu, peak, lines })
+}
+
+/// What a process has used of processors so far: as `/proc/PID/stat` counts it, in hundredths of a second.
+fn processor_time(id: u32) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    // The second word, in parentheses, may hold anything.
+    let words: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |n: usize| words.get(n).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }
 
 /// The generated program, built once.

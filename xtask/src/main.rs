@@ -72,7 +72,11 @@ enum Task {
         seed: u64,
     },
     /// Measure, compare with the goals, fail when one is missed
-    Bench,
+    Bench {
+        /// Measure this program instead of building tracer
+        #[arg(long)]
+        tracer: Option<std::path::PathBuf>,
+    },
     /// Compare the variables that probes read with what gdb shows, over many compilers and options
     Gdb {
         /// Only rows whose name contains this
@@ -102,7 +106,7 @@ fn main() -> ExitCode {
             differ::run(&differ::Options { programs, seed, here, alone, guests, show, tries })
         }
         Task::Fuzz { target, minutes, seed } => fuzz::run(&fuzz::Options { target, minutes, seed }),
-        Task::Bench => bench::run(),
+        Task::Bench { tracer } => bench::run(tracer),
         Task::Gdb { filter } => gdb::run(&filter),
         Task::Listing { tracer } => listing::run(tracer),
         Task::Demo => demo::run(),

@@ -24,6 +24,8 @@ enum Source {
     File(&'static str),
     /// A program of so many functions, each called once.
     Many(usize),
+    /// A program of so many functions that do nothing.
+    Short(usize),
 }
 
 const FIXTURES: &[Fixture] = &[
@@ -199,6 +201,14 @@ const FIXTURES: &[Fixture] = &[
 /// Flags of a program without frame pointers.
 const DEEP: &[&str] = &["-g", "-O2", "-fomit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread"];
 
+/// Programs that take long to build, and that only measurements need.
+const LARGE: &[Fixture] = &[Fixture {
+    name: "short_20000",
+    source: Source::Short(20_000),
+    flags: &["-g", "-O1", "-fno-inline"],
+    stripped: false,
+}];
+
 /// Flags of all programs.
 const COMMON: &[&str] = &["-Wall", "-Werror"];
 
@@ -221,8 +231,11 @@ pub fn build() -> Result<PathBuf, String> {
 pub fn build_one(name: &str) -> Result<PathBuf, String> {
     let dir = dir();
     std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let fixture =
-        FIXTURES.iter().find(|fixture| fixture.name == name).ok_or_else(|| format!("no fixture {name}"))?;
+    let fixture = FIXTURES
+        .iter()
+        .chain(LARGE)
+        .find(|fixture| fixture.name == name)
+        .ok_or_else(|| format!("no fixture {name}"))?;
     fixture.build(&dir)?;
     Ok(dir.join(name))
 }
@@ -240,6 +253,7 @@ impl Fixture {
                 std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?
             }
             Source::Many(count) => many(count),
+            Source::Short(count) => short(count),
         };
         // The stamp is the source and the flags themselves: no clock, no hash.
         let stamp = format!("{COMMON:?} {} {}\n{text}", self.flags.join(" "), self.stripped);
@@ -254,7 +268,7 @@ impl Fixture {
         std::fs::create_dir_all(&work).map_err(io)?;
         let source = match self.source {
             Source::File(name) => work.join(name),
-            Source::Many(_) => work.join("many.c"),
+            Source::Many(_) | Source::Short(_) => work.join("many.c"),
         };
         std::fs::write(&source, &text).map_err(io)?;
         let built = work.join(self.name);
@@ -306,6 +320,16 @@ fn many(count: usize) -> String {
     }
     let _ = write!(text, "{TAIL_1}{calls}{TAIL_2}");
     text
+}
+
+/// A program of `count` functions with the same signatures, which nobody calls: the compiler is not what is measured.
+fn short(count: usize) -> String {
+    let mut text = String::from(HEAD);
+    for n in 0..count {
+        let (parameters, _, _) = SIGNATURES[n % SIGNATURES.len()];
+        let _ = writeln!(text, "KEEP long function_{n}({parameters}) {{ return {n}; }}");
+    }
+    text + TAIL_1 + TAIL_2
 }
 
 const HEAD: &str = r#"// Generated: many functions, each of which reports its own call.
