@@ -30,6 +30,8 @@ const DOORS: &[Door] = &[
     Door { word: "aya_log::", inside: ALL, allowed: RUN },
     Door { word: "aya_obj::", inside: ALL, allowed: RUN },
     Door { word: "clap::", inside: ALL, allowed: &["tracer/src/cli/", "tracer/src/main.rs"] },
+    Door { word: "cpp_demangle::", inside: ALL, allowed: &["tracer/src/debuginfo/"] },
+    Door { word: "rustc_demangle::", inside: ALL, allowed: &["tracer/src/debuginfo/"] },
     Door { word: "gimli::", inside: ALL, allowed: &["tracer/src/debuginfo/"] },
     Door { word: "lzma_rust2::", inside: ALL, allowed: &["tracer/src/debuginfo/"] },
     Door { word: "rustls::", inside: ALL, allowed: &["tracer/src/download.rs"] },

@@ -115,6 +115,12 @@ const FIXTURES: &[Fixture] = &[
         stripped: false,
     },
     Fixture { name: "places_o0", source: Source::File("places.c"), flags: &["-g", "-O0"], stripped: false },
+    Fixture {
+        name: "classes_symbols",
+        source: Source::File("variables.cc"),
+        flags: &["-O0"],
+        stripped: false,
+    },
     Fixture { name: "classes", source: Source::File("variables.cc"), flags: &["-g", "-O0"], stripped: false },
     Fixture {
         name: "chain",

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::pattern::{Lines, Pattern};
 use super::scope::{CodeScope, SymbolScope};
 use super::{Program, at_return, candidate, ends, misplaced, number, text};
+use crate::debuginfo::demangle;
 use crate::debuginfo::dwarf::{DebugInfo, Function, Inlined};
 use crate::debuginfo::elf::Symbol;
 use crate::diagnostics::{Code, Diagnostic, suggest};
@@ -263,7 +264,7 @@ impl Finder<'_> {
         if self.pattern.file.is_some() {
             return Err(self.no_debug_info("a function in a file"));
         }
-        let fits = |symbol: &&Symbol| glob_match(&self.pattern.function, &symbol.name);
+        let fits = |symbol: &&Symbol| self.is_symbol(symbol);
         let found: Vec<Candidate> = self
             .program
             .module
@@ -298,6 +299,13 @@ impl Finder<'_> {
             .hint(format!("looked for debug information in {}", self.program.module.looked().join(", "))))
     }
 
+    /// Whether a symbol fits, as it is or as the source has its name.
+    fn is_symbol(&self, symbol: &Symbol) -> bool {
+        let is_meant = |full: String| self.pattern.is_function(demangle::last(&full), || full.clone());
+        glob_match(&self.pattern.function, &symbol.name)
+            || demangle::qualified(&symbol.name).is_some_and(is_meant)
+    }
+
     fn no_function(&self) -> Diagnostic {
         let place = self.pattern.file.as_ref().map_or(String::new(), |file| format!("@{file}"));
         Diagnostic::error(
@@ -326,7 +334,7 @@ impl Finder<'_> {
         // Files without debug information may be part of a program that has some.
         if self.pattern.file.is_none()
             && matches!(variant, Variant::Plain | Variant::Call { exported: false } | Variant::Return)
-            && self.program.module.symbols().iter().any(|s| glob_match(&self.pattern.function, &s.name))
+            && self.program.module.symbols().iter().any(|s| self.is_symbol(s))
         {
             return self.by_symbol(variant);
         }

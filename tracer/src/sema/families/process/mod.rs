@@ -92,7 +92,19 @@ fn ends(rest: &[ProbePointComponent], after: &str) -> Result<(), Diagnostic> {
 
 const KINDS: [&str; 9] =
     ["function", "statement", "mark", "provider", "plt", "begin", "end", "thread", "syscall"];
-const NOT_YET: [&str; 2] = ["insn", "data"];
+/// What SystemTap has and eBPF has not, and why.
+const REFUSED: [(&str, &str, &str); 2] = [
+    (
+        "insn",
+        "a program is never stepped through: the kernel gives eBPF no hit for each instruction",
+        "process(\"…\").statement(\"function@file:*\") has one for each line",
+    ),
+    (
+        "data",
+        "eBPF programs cannot be attached to watchpoints of a process",
+        "process(\"…\").statement(\"…\")",
+    ),
+];
 
 impl Family for Process<'_> {
     fn resolve(
@@ -191,12 +203,11 @@ impl Process<'_> {
             "plt" => plt::resolve(program, what, rest),
             "mark" | "provider" => mark::resolve(self.world, program, what, rest),
             "begin" | "end" | "thread" | "syscall" if what.arg.is_none() => self.life(program, what, rest),
-            other if NOT_YET.contains(&other) => Err(Diagnostic::error(
-                Code::Unsupported,
-                what.span,
-                format!("process(\"…\").{other} is not supported yet"),
-            )),
             other => {
+                if let Some((name, why, instead)) = REFUSED.iter().find(|(name, ..)| *name == other) {
+                    let message = format!("process(\"…\").{name}: {why}");
+                    return Err(Diagnostic::error(Code::Unsupported, what.span, message).hint(*instead));
+                }
                 let diagnostic =
                     Diagnostic::error(Code::ProbePoint, what.span, format!("a process has no .{other}"));
                 Err(match suggest::hint(other, KINDS) {
