@@ -185,8 +185,8 @@ intrinsics! {
     Float = "float"(Long, Long, Long) -> Long, User, Pure, false;
     /// Such a number with so many digits behind the point.
     FloatText = "float_text"(Long, Long) -> Str, User, Pure, false;
-    /// The bits of the number that a text begins with.
-    FloatOf = "float_of"(Str) -> Long, User, Pure, false;
+    /// The bits of the number that a text is; raises where it is none.
+    FloatOf = "float_of"(Str) -> Long, User, Pure, true;
     /// Begins to take a string apart at any of the second string's characters; its first piece.
     Tokenize = "tokenize"(Str, Str) -> Str, User, Context, false;
     /// The next piece of that string, or "".

@@ -17,7 +17,43 @@ pub struct Stub {
     pub name: String,
 }
 
+/// Where a library keeps how to find its thread-local storage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ThreadSlot {
+    /// How far from the thread pointer what has this offset in the storage is.
+    Distance {
+        /// Its address as linked.
+        slot: u64,
+        /// The offset.
+        of: u64,
+    },
+    /// The number of the storage in the thread's table.
+    Number {
+        /// Its address as linked.
+        slot: u64,
+    },
+}
+
+/// The storage that each thread gets for a module.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ThreadLocal {
+    address: u64,
+    size: u64,
+    align: u64,
+}
+
+impl ThreadLocal {
+    /// How far below the thread pointer a program's own storage begins.
+    pub fn distance(self) -> i64 {
+        let padding = self.address.wrapping_neg().wrapping_sub(self.size) & (self.align - 1);
+        self.size.wrapping_add(padding) as i64
+    }
+}
+
 const NEEDED: u64 = 1;
+const SONAME: u64 = 14;
+const FLAGS: u64 = 0x6fff_fffb;
+const PIE: u64 = 0x0800_0000;
 const RPATH: u64 = 15;
 const RUNPATH: u64 = 29;
 
@@ -42,6 +78,60 @@ impl ElfFile {
     /// Names of the libraries that it needs.
     pub fn needed(&self) -> Vec<String> {
         self.dynamic(NEEDED)
+    }
+
+    /// Whether it is a program, not a library.
+    pub fn is_program(&self) -> bool {
+        let entries = self.section(".dynamic");
+        let flags = entries.chunks_exact(16).find(|pair| word(pair, 0) == Some(FLAGS));
+        let is_pie = flags.and_then(|pair| word(pair, 8)).is_some_and(|flags| flags & PIE != 0);
+        !self.is_moved() || is_pie || self.interpreter().is_some() && self.dynamic(SONAME).is_empty()
+    }
+
+    /// Whether it is part of glibc, or linked with it.
+    pub fn uses_glibc(&self) -> bool {
+        const GLIBC: [&str; 2] = ["libc.so.6", "ld-linux-x86-64.so.2"];
+        self.needed().iter().chain(&self.dynamic(SONAME)).any(|name| GLIBC.contains(&name.as_str()))
+    }
+
+    /// The storage that each thread gets for it.
+    pub fn thread_local(&self) -> Option<ThreadLocal> {
+        const THREAD_LOCAL: u32 = 7;
+        let [address, size, align] = self.program_header(THREAD_LOCAL)?;
+        let align = align.max(1);
+        (align.is_power_of_two() && size < 1 << 32).then_some(ThreadLocal { address, size, align })
+    }
+
+    /// A slot that tells where a library's thread-local storage is.
+    pub fn thread_slot(&self) -> Option<ThreadSlot> {
+        const NUMBER: u64 = 16;
+        const DISTANCE: u64 = 18;
+        let symbols = self.section(".dynsym");
+        let mut found = None;
+        for section in [".rela.dyn", ".rela.plt"] {
+            for entry in self.section(section).chunks_exact(24) {
+                let (Some(slot), Some(info), Some(addend)) =
+                    (word(entry, 0), word(entry, 8), word(entry, 16))
+                else {
+                    continue;
+                };
+                let kind = info & 0xffff_ffff;
+                if kind != NUMBER && kind != DISTANCE {
+                    continue;
+                }
+                // A symbol that is defined elsewhere is in another storage.
+                let of = match (info >> 32) as usize {
+                    0 => Some(addend),
+                    n => defined(&symbols, n).map(|value| value.wrapping_add(addend)),
+                };
+                match of {
+                    Some(of) if kind == DISTANCE => return Some(ThreadSlot::Distance { slot, of }),
+                    Some(_) => found = found.or(Some(ThreadSlot::Number { slot })),
+                    None => {}
+                }
+            }
+        }
+        found
     }
 
     /// Folders in which it wants its libraries looked for first.
@@ -154,6 +244,15 @@ fn library_folders(world: &dyn World) -> Vec<PathBuf> {
     folders
 }
 
+/// The value of a symbol of the dynamic table, if it is defined there.
+fn defined(symbols: &[u8], number: usize) -> Option<u64> {
+    const SYMBOL: usize = 24;
+    let at = number.checked_mul(SYMBOL)?;
+    let symbol = symbols.get(at..at.checked_add(SYMBOL)?)?;
+    let section = u16::from_le_bytes([symbol[6], symbol[7]]);
+    if section == 0 { None } else { word(symbol, 8) }
+}
+
 /// The slot that a stub jumps through: `jmp *distance(%rip)`, after `endbr64` and with a `bnd` perhaps.
 fn jump(code: &[u8], start: u64) -> Option<u64> {
     let mut at = 0;
@@ -171,6 +270,16 @@ fn jump(code: &[u8], start: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_programs_storage_ends_at_the_thread_pointer_as_aligned_as_it_wants() {
+        let distance = |address, size, align| ThreadLocal { address, size, align }.distance();
+        assert_eq!(distance(0x3df0, 0x10, 8), 0x10);
+        assert_eq!(distance(0x3df4, 0x1d, 4), 0x20);
+        assert_eq!(distance(0x3de0, 0x44, 32), 0x60);
+        // What begins off the boundary lies as far off it below the thread pointer.
+        assert_eq!(distance(0x1008, 0x10, 64), 0x38);
+    }
 
     #[test]
     fn stubs_jump_through_slots() {

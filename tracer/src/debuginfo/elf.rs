@@ -267,6 +267,25 @@ impl ElfFile {
         Some(self.parsed()?.entry()).filter(|address| *address != 0 && self.code_offset(*address).is_some())
     }
 
+    /// Address, size in memory and alignment of the first segment of a kind.
+    pub(super) fn program_header(&self, wanted: u32) -> Option<[u64; 3]> {
+        const SIZE: usize = 56;
+        let number = |at: usize, bytes: usize| -> Option<u64> {
+            let mut word = [0; 8];
+            word[..bytes].copy_from_slice(self.bytes.get(at..at.checked_add(bytes)?)?);
+            Some(u64::from_le_bytes(word))
+        };
+        let (start, size, count) = (number(0x20, 8)?, number(0x36, 2)?, number(0x38, 2)?);
+        if size as usize != SIZE {
+            return None;
+        }
+        (0..count as usize).find_map(|n| {
+            let at = usize::try_from(start).ok()?.checked_add(n.checked_mul(SIZE)?)?;
+            (number(at, 4)? == u64::from(wanted)).then_some(())?;
+            Some([number(at.checked_add(0x10)?, 8)?, number(at + 0x28, 8)?, number(at + 0x30, 8)?])
+        })
+    }
+
     /// The offset in the file of an address as linked, if code is there.
     pub fn code_offset(&self, address: u64) -> Option<u64> {
         self.segments.iter().filter(|segment| segment.is_code).find_map(|segment| segment.offset_of(address))

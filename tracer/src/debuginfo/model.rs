@@ -42,6 +42,28 @@ pub struct Member {
     pub bits: Option<u8>,
 }
 
+/// What a type that is one of several holds: which, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Variants {
+    /// What tells them apart; `None` where there is only one.
+    pub discriminant: Option<Member>,
+    /// Each with its value; the one without has all other values. Its member has its name.
+    pub all: Vec<(Option<i64>, Member)>,
+}
+
+/// Elements behind a pointer, as many as a length says: slices, vectors, strings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sequence {
+    /// Where the first element is.
+    pub data: Member,
+    /// How many there are.
+    pub length: Member,
+    /// Their type.
+    pub element: TypeId,
+    /// Whether they are a text.
+    pub is_text: bool,
+}
+
 /// A table of types.
 pub trait Types {
     /// What a type is.
@@ -52,6 +74,21 @@ pub trait Types {
     fn members(&self, ty: TypeId) -> Vec<Member>;
     /// The type in C: `struct file*`.
     fn name(&self, ty: TypeId) -> String;
+
+    /// The variants of an enumeration with data (Rust).
+    fn variants(&self, _ty: TypeId) -> Option<Variants> {
+        None
+    }
+
+    /// What a slice, a vector or a string consists of (Rust).
+    fn sequence(&self, _ty: TypeId) -> Option<Sequence> {
+        None
+    }
+
+    /// Whether a pointer to it is a reference that an index goes through: `[i]` of a reference to an array (Rust).
+    fn is_referred(&self, _ty: TypeId) -> bool {
+        false
+    }
 
     /// Whether it is a character, so that a pointer to it, or an array of it, is a text.
     fn is_character(&self, ty: TypeId) -> bool {
@@ -90,6 +127,10 @@ pub enum Absence {
     NotHere(u64),
     /// Its location uses something that we cannot follow.
     Unsupported(String),
+    /// It is where no probe can look.
+    Unreadable(String),
+    /// For a reason; from this address on it is there.
+    Until(Box<Absence>, u64),
 }
 
 impl fmt::Display for Absence {
@@ -98,6 +139,8 @@ impl fmt::Display for Absence {
             Absence::OptimizedOut => f.write_str("the compiler optimized it out"),
             Absence::NotHere(address) => write!(f, "it is not live here; it is from 0x{address:x} on"),
             Absence::Unsupported(what) => write!(f, "its location uses {what}, which is not supported yet"),
+            Absence::Unreadable(why) => f.write_str(why),
+            Absence::Until(why, address) => write!(f, "{why}; it can be read at 0x{address:x}"),
         }
     }
 }
@@ -111,6 +154,8 @@ pub enum LocOp {
     Register(u8, i64),
     /// Pushes an address as linked; it moves with the module.
     Address(u64),
+    /// Pops an offset in the module's thread-local storage, pushes the address in that of the thread.
+    ThreadLocal,
     /// Pops an address, pushes so many bytes from there.
     Deref(u8),
     /// Pops two, pushes their sum.
@@ -175,4 +220,6 @@ pub enum Location {
     Value(Vec<LocOp>),
     /// In parts: where each is, unless it was dropped, and its bytes.
     Pieces(Vec<(Option<Location>, u64)>),
+    /// A pointer that does not exist any more, to what is in a location, so many bytes further.
+    Pointer(Box<Location>, i64),
 }

@@ -1,12 +1,11 @@
 //! Target variables: access trees to instructions.
 
-use tracer_common::format::Part;
 use tracer_common::intrinsic::Intrinsic;
-use tracer_common::ir::{Arg, BinOp, Dest, Inst, LongOp, OnFault, Source, Space, StrOp, Ty as IrTy, Var};
+use tracer_common::ir::{BinOp, Dest, Inst, LongOp, OnFault, Source, Var};
 
 use crate::lower::body::Body;
 use crate::sema::families::argument_number;
-use crate::sema::program::{Access, Expr, ExprKind, PrettyPart, Target, TargetValue};
+use crate::sema::program::{Access, Target};
 
 /// What bad addresses do.
 enum Faults {
@@ -105,6 +104,8 @@ impl<'p> Body<'_, 'p> {
                 let value = self.tree(value, indices, faults);
                 self.make(|dest| Inst::Extend { dest, value, width: *width })
             }
+            Access::Task => self.of_task(Intrinsic::TaskCurrent),
+            Access::ThreadPointer => panic!("this is a bug: pass 2 left the thread pointer as it was"),
             Access::Dynamic(n) => indices[*n as usize],
             Access::AtEntry(_) => {
                 panic!("this is a bug: pass 2 left a value of the entry that it did not save")
@@ -114,79 +115,5 @@ impl<'p> Body<'_, 'p> {
                 _ => panic!("this is a bug: a value saved at entry that pass 3 did not load"),
             },
         }
-    }
-
-    /// Captures the values of a pretty-printed variable. Numbers come with a fault flag, texts as strings.
-    pub(super) fn pretty_parts(&mut self, parts: &'p [PrettyPart], target: &'p Target) -> Vec<(Arg, IrTy)> {
-        let mut captured = Vec::new();
-        for part in parts {
-            match part {
-                PrettyPart::Text(_) => {}
-                PrettyPart::Number(access, _) => {
-                    let (value, flag) = self.access_or_flag(access, target);
-                    captured.push((Arg::Long(value), IrTy::Long));
-                    captured.push((Arg::Long(flag.unwrap_or(LongOp::Imm(0))), IrTy::Long));
-                }
-                PrettyPart::Text8(space, access) => {
-                    let address = self.access(access, target);
-                    let intrinsic = match space {
-                        Space::User => Intrinsic::UserString,
-                        Space::Kernel => Intrinsic::KernelString,
-                    };
-                    let capacity = self.lower.limits.string_len;
-                    let dest = self.f.string(capacity);
-                    self.push(Inst::Call {
-                        intrinsic,
-                        dest: Some(Dest::Str(dest)),
-                        args: vec![Arg::Long(address)],
-                    });
-                    captured.push((Arg::Str(StrOp::Var(dest)), IrTy::Str(capacity)));
-                }
-            }
-        }
-        captured
-    }
-
-    /// The text of a pretty-printed variable from its captured values.
-    pub(super) fn pretty_text(&mut self, expr: &'p Expr, values: Vec<Arg>) -> StrOp {
-        let ExprKind::Target(Target { value: TargetValue::Pretty { parts }, .. }) = &expr.kind else {
-            panic!("this is a bug: pretty parts were captured for something else");
-        };
-        let text = self.f.string(self.lower.limits.string_len);
-        let mut values = values.into_iter();
-        for part in parts {
-            let right = match part {
-                PrettyPart::Text(literal) => StrOp::Lit(self.lower.module.string(literal.as_bytes())),
-                PrettyPart::Number(_, format) => {
-                    let (value, flag) = (values.next(), values.next());
-                    self.number_or_question_mark(value, flag, format)
-                }
-                PrettyPart::Text8(..) => match values.next() {
-                    Some(Arg::Str(value)) => value,
-                    _ => panic!("this is a bug: a pretty part lost its text"),
-                },
-            };
-            self.push(Inst::StrConcat { dest: text, left: StrOp::Var(text), right });
-        }
-        StrOp::Var(text)
-    }
-
-    fn number_or_question_mark(&mut self, value: Option<Arg>, flag: Option<Arg>, format: &[Part]) -> StrOp {
-        let (Some(value), Some(Arg::Long(flag))) = (value, flag) else {
-            panic!("this is a bug: a pretty part lost its number");
-        };
-        let dest = self.f.string(32);
-        let (bad, good, after) = (self.f.block(), self.f.block(), self.f.block());
-        self.f.end(tracer_common::ir::Term::Branch { condition: flag, then: bad, otherwise: good });
-        self.f.switch_to(bad);
-        let unknown = StrOp::Lit(self.lower.module.string(b"?"));
-        self.push(Inst::StrCopy { dest, value: unknown });
-        self.f.end(tracer_common::ir::Term::Jump(after));
-        self.f.switch_to(good);
-        let format = self.lower.module.format(format.to_vec());
-        self.push(Inst::Format { dest, format, args: vec![value] });
-        self.f.end(tracer_common::ir::Term::Jump(after));
-        self.f.switch_to(after);
-        StrOp::Var(dest)
     }
 }

@@ -106,6 +106,8 @@ pub(super) fn saves_arguments_only(probe: &Probe) -> bool {
             Access::Extend(value, _) => plain(value),
             Access::Binary(_, left, right) | Access::Compare(_, left, right) => plain(left) && plain(right),
             Access::Argument(..)
+            | Access::Task
+            | Access::ThreadPointer
             | Access::Load { .. }
             | Access::Dynamic(_)
             | Access::Saved(_)

@@ -501,6 +501,8 @@ fn is_arithmetic(access: &hir::Access) -> bool {
         hir::Access::Extend(value, _) => is_arithmetic(value),
         hir::Access::Register(..)
         | hir::Access::Argument(..)
+        | hir::Access::Task
+        | hir::Access::ThreadPointer
         | hir::Access::Load { .. }
         | hir::Access::Saved(_)
         | hir::Access::AtEntry(_) => false,

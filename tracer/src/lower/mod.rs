@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! sema::Program -> usage (shared, ordered, locks) -> capacity (strings)
-//!               -> for each probe: body -> stmt -> expr -> place, access    kernel or user domain
+//!               -> for each probe: body -> stmt -> expr -> place, access, pretty    kernel or user domain
 //!                                   late: records and their continuations
 //!                                   entry: values saved at the entry of a return probe
 //!               -> ir::Module + Manifest, verified
@@ -23,6 +23,7 @@ mod hit;
 pub mod kernel_limit;
 mod late;
 mod place;
+mod pretty;
 mod regex;
 mod split;
 mod stmt;

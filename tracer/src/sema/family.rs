@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use tracer_common::manifest::{ProgramKind, Site};
 
-use crate::diagnostics::Diagnostic;
-use crate::sema::program::{Guard, TargetValue, Trigger};
+use crate::diagnostics::{Code, Diagnostic};
+use crate::sema::program::{Access, Guard, TargetValue, Trigger};
 use crate::source::Span;
 use crate::syntax::ast::{ProbePointComponent, TargetExpr};
 
@@ -66,6 +66,10 @@ pub trait TargetScope {
     /// The constants of an enumeration, by its type's name in C.
     fn enumeration(&self, _type_name: &str) -> Option<Vec<(String, i64)>> {
         None
+    }
+    /// What the current thread's thread pointer holds; asked of the kernel's types.
+    fn thread_pointer(&self, span: Span) -> Result<Access, Diagnostic> {
+        Err(Diagnostic::error(Code::NoDebugInfo, span, "nothing is known of this kernel's threads"))
     }
     /// Names and types of the variables, for `-L`: `$name:type`.
     fn list(&self) -> Vec<String> {

@@ -554,6 +554,82 @@ pub enum PrettyPart {
     Number(Access, Format),
     /// `"text"` behind a pointer.
     Text8(Space, Access),
+    /// Text at an address, of so many bytes.
+    TextOf(Space, Access, Access),
+    /// One of several, by a number.
+    Choice {
+        /// The number.
+        of: Access,
+        /// What each number shows; the last may stand for all others. Where none is meant, nothing is shown.
+        arms: Vec<(Option<i64>, Vec<PrettyPart>)>,
+    },
+    /// `[1, 2, 3]`
+    Elements {
+        /// How many there are.
+        length: Access,
+        /// The first of them, as many as are shown at the most.
+        first: Vec<Vec<PrettyPart>>,
+    },
+}
+
+impl PrettyPart {
+    /// How many parts it consists of.
+    pub fn count(&self) -> usize {
+        match self {
+            PrettyPart::Text(_) | PrettyPart::Number(..) | PrettyPart::Text8(..) | PrettyPart::TextOf(..) => {
+                1
+            }
+            PrettyPart::Choice { arms, .. } => {
+                1 + arms.iter().flat_map(|(_, parts)| parts).map(PrettyPart::count).sum::<usize>()
+            }
+            PrettyPart::Elements { first, .. } => {
+                1 + first.iter().flatten().map(PrettyPart::count).sum::<usize>()
+            }
+        }
+    }
+
+    fn accesses<'p>(&'p self, found: &mut Vec<&'p Access>) {
+        match self {
+            PrettyPart::Text(_) => {}
+            PrettyPart::Number(access, _) | PrettyPart::Text8(_, access) => found.push(access),
+            PrettyPart::TextOf(_, address, length) => found.extend([address, length]),
+            PrettyPart::Choice { of, arms } => {
+                found.push(of);
+                arms.iter().flat_map(|(_, parts)| parts).for_each(|part| part.accesses(found));
+            }
+            PrettyPart::Elements { length, first } => {
+                found.push(length);
+                first.iter().flatten().for_each(|part| part.accesses(found));
+            }
+        }
+    }
+
+    fn with_accesses(self, replace: &mut dyn FnMut(Access) -> Access) -> PrettyPart {
+        match self {
+            PrettyPart::Text(known) => PrettyPart::Text(known),
+            PrettyPart::Number(access, format) => PrettyPart::Number(replace(access), format),
+            PrettyPart::Text8(space, access) => PrettyPart::Text8(space, replace(access)),
+            PrettyPart::TextOf(space, address, length) => {
+                PrettyPart::TextOf(space, replace(address), replace(length))
+            }
+            PrettyPart::Choice { of, arms } => PrettyPart::Choice {
+                of: replace(of),
+                arms: arms
+                    .into_iter()
+                    .map(|(value, parts)| {
+                        (value, parts.into_iter().map(|part| part.with_accesses(replace)).collect())
+                    })
+                    .collect(),
+            },
+            PrettyPart::Elements { length, first } => PrettyPart::Elements {
+                length: replace(length),
+                first: first
+                    .into_iter()
+                    .map(|parts| parts.into_iter().map(|part| part.with_accesses(replace)).collect())
+                    .collect(),
+            },
+        }
+    }
 }
 
 /// How to compute a long at a hit: a tree over registers and memory. Equal trees make equal code.
@@ -582,10 +658,85 @@ pub enum Access {
     Compare(CmpOp, Box<Access>, Box<Access>),
     /// The low bytes of a value, extended.
     Extend(Box<Access>, Width),
+    /// The address of the kernel's structure for the current task.
+    Task,
+    /// What the thread pointer (`fs`) holds. Only until pass 2 knows where the task keeps it.
+    ThreadPointer,
     /// The n-th variable index ([`Target::indices`]).
     Dynamic(u32),
     /// What the n-th saved expression was at entry ([`Probe::saved`]).
     Saved(usize),
     /// In a return probe: what this was at the entry. Only until the handler is built; then it is [`Access::Saved`].
     AtEntry(Box<Access>),
+}
+
+impl Access {
+    /// The same with some leaves replaced.
+    pub fn with_leaves(self, leaf: &dyn Fn(Access) -> Access) -> Access {
+        let inner = |access: Box<Access>| Box::new(access.with_leaves(leaf));
+        match self {
+            Access::Load { space, address, offset, width } => {
+                Access::Load { space, address: inner(address), offset, width }
+            }
+            Access::Binary(op, left, right) => Access::Binary(op, inner(left), inner(right)),
+            Access::Compare(op, left, right) => Access::Compare(op, inner(left), inner(right)),
+            Access::Extend(value, width) => Access::Extend(inner(value), width),
+            Access::AtEntry(value) => Access::AtEntry(inner(value)),
+            Access::Constant(_)
+            | Access::Register(..)
+            | Access::Argument(..)
+            | Access::Task
+            | Access::ThreadPointer
+            | Access::Dynamic(_)
+            | Access::Saved(_) => leaf(self),
+        }
+    }
+
+    /// Whether some leaf, or part, is like this.
+    pub fn has(&self, part: &dyn Fn(&Access) -> bool) -> bool {
+        part(self)
+            || match self {
+                Access::Load { address, .. } => address.has(part),
+                Access::Binary(_, left, right) | Access::Compare(_, left, right) => {
+                    left.has(part) || right.has(part)
+                }
+                Access::Extend(value, _) | Access::AtEntry(value) => value.has(part),
+                Access::Constant(_)
+                | Access::Register(..)
+                | Access::Argument(..)
+                | Access::Task
+                | Access::ThreadPointer
+                | Access::Dynamic(_)
+                | Access::Saved(_) => false,
+            }
+    }
+}
+
+impl TargetValue {
+    /// All accesses of it.
+    pub fn accesses(&self) -> Vec<&Access> {
+        match self {
+            TargetValue::Value(access) => vec![access],
+            TargetValue::List { values, .. } => values.iter().flatten().collect(),
+            TargetValue::Pretty { parts } => {
+                let mut found = Vec::new();
+                parts.iter().for_each(|part| part.accesses(&mut found));
+                found
+            }
+        }
+    }
+
+    /// The same with each access replaced.
+    pub fn with_accesses(self, replace: &mut dyn FnMut(Access) -> Access) -> TargetValue {
+        match self {
+            TargetValue::Value(access) => TargetValue::Value(replace(access)),
+            TargetValue::List { list, values } => TargetValue::List {
+                list,
+                values: values.into_iter().map(|value| value.map(&mut *replace)).collect(),
+            },
+            TargetValue::Pretty { parts } => TargetValue::Pretty {
+                parts: parts.into_iter().map(|part| part.with_accesses(replace)).collect(),
+            },
+        }
+    }
 }

@@ -8,6 +8,7 @@ use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::build::{self, Outcome, Outcomes};
 use crate::sema::family::{Resolved, TargetScope};
 use crate::sema::pointee::{Pointee, Pointees};
+use crate::sema::program::Access;
 use crate::source::Span;
 use crate::syntax::ast::{self, ExprKind, PathStepKind, TargetRoot};
 use crate::syntax::print::print_expr;
@@ -63,8 +64,21 @@ impl<'s> Resolver<'s> {
             {
                 (self.types.resolve(target, span, self.at_entry), true)
             }
-            resolved => (resolved, false),
+            Ok(resolved) => (self.with_thread_pointer(resolved, span), false),
+            Err(diagnostic) => (Err(diagnostic), false),
         }
+    }
+
+    /// Where threads keep their thread pointer is the kernel's business.
+    fn with_thread_pointer(&self, resolved: Resolved, span: Span) -> Result<Resolved, Diagnostic> {
+        let is_pointer = |access: &Access| *access == Access::ThreadPointer;
+        if !resolved.value.accesses().iter().any(|access| access.has(&is_pointer)) {
+            return Ok(resolved);
+        }
+        let pointer = self.types.thread_pointer(span)?;
+        let leaf = |leaf| if leaf == Access::ThreadPointer { pointer.clone() } else { leaf };
+        let value = resolved.value.with_accesses(&mut |access| access.with_leaves(&leaf));
+        Ok(Resolved { value, ..resolved })
     }
 
     /// `p->member` as the `@cast` that it means, when it is known what p points to.

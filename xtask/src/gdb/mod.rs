@@ -16,11 +16,35 @@ use std::process::{Command, Stdio};
 
 use crate::{command, package, workspace};
 
+/// A program of the matrix.
+#[derive(Debug)]
+pub struct Source {
+    /// Files, the first gives the name.
+    files: &'static [&'static str],
+    compilers: &'static [&'static str],
+    /// A function of each file that is looked at.
+    functions: &'static str,
+    /// Variables of other files that are asked for: `unit:name`.
+    elsewhere: &'static str,
+}
+
+static SOURCES: [Source; 4] = [
+    Source { files: &["variables.c"], compilers: &["gcc", "clang"], functions: "main", elsewhere: "" },
+    Source {
+        files: &["kinds.c", "kinds_other.c"],
+        compilers: &["gcc", "clang"],
+        functions: "main in_other_unit",
+        elsewhere: "kinds.c:shared_name kinds_other.c:shared_name kinds_other.c:only_here",
+    },
+    Source { files: &["variables.cc"], compilers: &["g++", "clang++"], functions: "main", elsewhere: "" },
+    Source { files: &["variables.rs"], compilers: &["rustc"], functions: "variables::main", elsewhere: "" },
+];
+
 /// One row of the matrix.
 #[derive(Clone, Debug)]
 pub struct Variant {
     compiler: &'static str,
-    source: &'static str,
+    source: &'static Source,
     flags: Vec<&'static str>,
     separate: bool,
 }
@@ -28,29 +52,45 @@ pub struct Variant {
 impl Variant {
     /// A name for reports and files.
     pub fn name(&self) -> String {
-        let flags: String =
-            self.flags.iter().map(|flag| flag.trim_start_matches('-')).collect::<Vec<_>>().join("_");
+        let flag = |flag: &&str| flag.trim_start_matches('-').replace(['=', ' '], "_");
+        let flags: String = self.flags.iter().map(flag).collect::<Vec<_>>().join("_");
         let separate = if self.separate { "_separate" } else { "" };
-        format!("{}_{}_{flags}{separate}", self.source.replace('.', "_"), self.compiler)
+        format!("{}_{}_{flags}{separate}", self.source.files[0].replace('.', "_"), self.compiler)
+    }
+
+    fn is_optimized(&self) -> bool {
+        !self.flags.iter().any(|flag| ["-O0", "-Copt-level=0"].contains(flag))
     }
 }
 
 /// The whole matrix: compilers, optimisation, DWARF versions, position, separate debug information.
 pub fn matrix() -> Vec<Variant> {
+    const C: [[&str; 4]; 3] = [
+        ["-O0", "-O1", "-O2", "-O3"],
+        ["-gdwarf-4", "-gdwarf-5", "", ""],
+        ["-fno-pie -no-pie", "-fPIE -pie", "", ""],
+    ];
+    const RUST: [[&str; 4]; 3] = [
+        ["-Copt-level=0", "-Copt-level=1", "-Copt-level=2", "-Copt-level=3"],
+        ["-Cdwarf-version=4", "-Cdwarf-version=5", "", ""],
+        ["-Crelocation-model=static", "-Crelocation-model=pie", "", ""],
+    ];
     let mut all = Vec::new();
-    for (source, compilers) in [("variables.c", ["gcc", "clang"]), ("variables.cc", ["g++", "clang++"])] {
-        for compiler in compilers {
+    for source in &SOURCES {
+        for compiler in source.compilers {
             if !exists(compiler) {
                 continue;
             }
-            for (n, level) in ["-O0", "-O1", "-O2", "-O3"].into_iter().enumerate() {
-                for (m, version) in ["-gdwarf-4", "-gdwarf-5"].into_iter().enumerate() {
-                    for (k, position) in ["-no-pie", "-pie"].into_iter().enumerate() {
-                        let code = if k == 0 { "-fno-pie" } else { "-fPIE" };
+            let [levels, versions, positions] = if *compiler == "rustc" { RUST } else { C };
+            for (n, level) in levels.into_iter().enumerate() {
+                for (m, version) in versions.into_iter().take(2).enumerate() {
+                    for (k, position) in positions.into_iter().take(2).enumerate() {
+                        let mut flags = vec![level, version];
+                        flags.extend(position.split(' '));
                         all.push(Variant {
                             compiler,
                             source,
-                            flags: vec![level, version, code, position],
+                            flags,
                             separate: (n + m + k).is_multiple_of(3),
                         });
                     }
@@ -99,6 +139,9 @@ type Values = BTreeMap<Key, Vec<String>>;
 pub fn compare(tracer: &Path, variant: &Variant) -> Result<Outcome, String> {
     let program = build(variant)?;
     let (gdb, entries) = gdb_values(&program, variant)?;
+    if gdb.is_empty() {
+        return Err("gdb saw no variables".to_owned());
+    }
     let ours = our_values(tracer, &program, &gdb)?;
     let mut outcome = Outcome::default();
     for (key, theirs) in &gdb {
@@ -120,7 +163,7 @@ pub fn compare(tracer: &Path, variant: &Variant) -> Result<Outcome, String> {
             && mine.len() == theirs.len()
         {
             outcome.missing.push(what());
-        } else if variant.flags.contains(&"-O0") && entries.contains(address) {
+        } else if !variant.is_optimized() && entries.contains(address) {
             outcome.early += 1;
         } else {
             outcome.wrong.push(what());
@@ -136,10 +179,13 @@ fn folder() -> PathBuf {
 fn build(variant: &Variant) -> Result<PathBuf, String> {
     let dir = folder().join(variant.name());
     std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let source = workspace::root().join("tracer/tests/fixtures/src").join(variant.source);
+    let sources = workspace::root().join("tracer/tests/fixtures/src");
     let program = dir.join("program");
     let mut compiler = Command::new(variant.compiler);
-    command::output(compiler.args(&variant.flags).arg("-o").arg(&program).arg(source).arg("-lm"))?;
+    compiler.args(&variant.flags).arg("-o").arg(&program);
+    compiler.args(variant.source.files.iter().map(|file| sources.join(file)));
+    compiler.arg(if variant.compiler == "rustc" { "-g" } else { "-lm" });
+    command::output(&mut compiler)?;
     if variant.separate {
         let debug = dir.join("program.debug");
         command::output(Command::new("objcopy").arg("--only-keep-debug").arg(&program).arg(&debug))?;
@@ -156,7 +202,8 @@ fn gdb_values(program: &Path, variant: &Variant) -> Result<(Values, BTreeSet<u64
     std::fs::write(&script, include_str!("values.py")).map_err(|e| e.to_string())?;
     let mut gdb = Command::new("gdb");
     gdb.args(["-nx", "-batch", "-x"]).arg(&script).arg(program);
-    gdb.env("SOURCE", variant.source).env("HITS", HITS.to_string()).env("OUT", &out);
+    gdb.env("FUNCTIONS", variant.source.functions).env("ELSEWHERE", variant.source.elsewhere);
+    gdb.env("HITS", HITS.to_string()).env("OUT", &out);
     command::output(&mut gdb)?;
     let text = std::fs::read_to_string(&out).map_err(|e| format!("gdb said nothing: {e}"))?;
     let entries = text.lines().filter_map(|line| line.strip_prefix("entry ")?.parse().ok()).collect();
@@ -198,9 +245,10 @@ fn our_values(tracer: &Path, program: &Path, gdb: &Values) -> Result<Values, Str
                 "probe process(\"{path}\").statement(0x{linked:x}) {{\n  n = ++hits[{address}]"
             );
             for (expression, count) in expressions {
+                let shown = expression.replace('"', "\\\"");
                 let _ = writeln!(
                     script,
-                    "  if (n <= {count}) {{ if (@defined({expression})) {{ try {{ printf(\"{address} %d {expression} %d\\n\", n, {expression}) }} catch {{ printf(\"{address} %d {expression} -\\n\", n) }} }} else printf(\"{address} %d {expression} -\\n\", n) }}"
+                    "  if (n <= {count}) {{ if (@defined({expression})) {{ try {{ printf(\"{address} %d {shown} %d\\n\", n, {expression}) }} catch {{ printf(\"{address} %d {shown} -\\n\", n) }} }} else printf(\"{address} %d {shown} -\\n\", n) }}"
                 );
             }
             script.push_str("}\n");
@@ -237,8 +285,13 @@ pub fn run(filter: &str) -> Result<(), String> {
             outcome.missing.len(),
             outcome.wrong.len()
         );
-        for line in outcome.wrong.iter().take(20) {
-            println!("    {line}");
+        // One of each expression.
+        let mut shown = BTreeSet::new();
+        for line in &outcome.wrong {
+            let expression = line.split(' ').nth(2);
+            if shown.len() < 20 && shown.insert(expression) {
+                println!("    {line}");
+            }
         }
         total.equal += outcome.equal;
         total.unavailable += outcome.unavailable;
@@ -260,6 +313,6 @@ pub fn run(filter: &str) -> Result<(), String> {
 }
 
 fn tracer() -> Result<PathBuf, String> {
-    command::output(Command::new("cargo").args(["build", "-q", "-j2", "-p", "tracer"]))?;
-    Ok(workspace::target().join("debug/tracer"))
+    command::output(Command::new("cargo").args(["build", "-q", "-j2", "--release", "-p", "tracer"]))?;
+    Ok(workspace::target().join("release/tracer"))
 }

@@ -4,7 +4,9 @@ import gdb
 import os
 import struct
 
-SOURCE = os.environ["SOURCE"]
+# Functions whose files are looked at, and variables as `unit:name` that are asked for everywhere.
+FUNCTIONS = os.environ["FUNCTIONS"].split()
+ELSEWHERE = os.environ["ELSEWHERE"].split()
 HITS = int(os.environ["HITS"])
 OUT = open(os.environ["OUT"], "w")
 CODES = (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_CHAR, gdb.TYPE_CODE_BOOL, gdb.TYPE_CODE_ENUM, gdb.TYPE_CODE_PTR)
@@ -35,6 +37,8 @@ def leaves(expression, value, kind, depth, found):
         except (gdb.error, gdb.MemoryError):
             found.append((expression, "-"))
         return
+    if kind.code in CODES and kind.sizeof > 8:
+        return
     if kind.code in CODES or (kind.code == gdb.TYPE_CODE_FLT and kind.sizeof in (4, 8)):
         found.append((expression, number(value, kind)))
     if kind.code == gdb.TYPE_CODE_PTR and depth < 1:
@@ -43,6 +47,15 @@ def leaves(expression, value, kind, depth, found):
             try:
                 if not value.is_optimized_out:
                     members(expression, value.dereference(), target, depth + 1, found)
+            except (gdb.error, gdb.MemoryError):
+                pass
+        elif target.code in CODES or target.code == gdb.TYPE_CODE_ARRAY:
+            # An index goes through a reference of Rust, and counts from a pointer of C.
+            is_array = target.code == gdb.TYPE_CODE_ARRAY
+            through = "" if is_array and FUNCTIONS[0].endswith("::main") else "[0]"
+            try:
+                if not value.is_optimized_out and int(value) > 4096:
+                    leaves(expression + through, value.dereference(), target, depth + 1, found)
             except (gdb.error, gdb.MemoryError):
                 pass
     elif kind.code in STRUCTS:
@@ -97,14 +110,29 @@ def visit(pc, hits):
                 OUT.write("entry %d\n" % pc)
             break
         block = block.superblock
-    for name in ("global_number", "global_byte", "global_pair", "global_table", "sink"):
-        symbol = gdb.lookup_static_symbol(name) or gdb.lookup_global_symbol(name)
-        if symbol and name not in seen and hits == 1:
-            found = []
-            leaves("$" + name, symbol.value(), symbol.type, 0, found)
-            for expression, value in found:
-                OUT.write("%d %d %s %s\n" % (pc, hits, expression, value))
+    # They are where they are wherever one looks from.
+    if hits == 1 and pc % 8 == 0:
+        globals_at(pc, seen)
     OUT.flush()
+
+
+def globals_at(pc, seen):
+    """What the file around an address declares, and what the others do."""
+    found = []
+    symtab = gdb.find_pc_line(pc).symtab
+    for block in (symtab.static_block(), symtab.global_block()) if symtab else ():
+        for symbol in block:
+            name = symbol.name
+            if not symbol.is_variable or not name.isidentifier() or name in seen or str(symbol.symtab) != str(symtab):
+                continue
+            seen.add(name)
+            leaves("$" + name, symbol.value(), symbol.type, 0, found)
+    for place in ELSEWHERE:
+        unit, name = place.split(":")
+        value = gdb.parse_and_eval("'%s'::%s" % (unit, name))
+        leaves('@var("%s@%s")' % (name, unit), value, value.type, 0, found)
+    for expression, value in found:
+        OUT.write("%d 1 %s %s\n" % (pc, expression, value))
 
 
 for command in (
@@ -118,11 +146,12 @@ for command in (
     "starti",
 ):
     gdb.execute(command, to_string=True)
-table = gdb.lookup_global_symbol("main").symtab
 pcs = set()
-for line in table.linetable():
-    if line.line > 0:
-        pcs.add(line.pc)
+for function in FUNCTIONS:
+    symbol = gdb.lookup_global_symbol(function) or gdb.lookup_static_symbol(function)
+    for line in symbol.symtab.linetable():
+        if line.line > 0:
+            pcs.add(line.pc)
 for pc in pcs:
     gdb.Breakpoint("*%d" % pc, internal=True).ignore_count = 0
 HIT = {}

@@ -1,4 +1,4 @@
-//! The programs that cases trace: built by gcc when a test needs them, never committed.
+//! The programs that cases trace: built by gcc and rustc when a test needs them, never committed.
 //!
 //! A fixture says itself what its probes must see: it writes a report to the file named by `$REPORT` (or to its standard output).
 //! To add one: a source in `tracer/tests/fixtures/src`, a row in `FIXTURES`, a row in `docs/testing.md`.
@@ -201,6 +201,30 @@ const FIXTURES: &[Fixture] = &[
         ],
         stripped: false,
     },
+    Fixture {
+        name: "rust_o0",
+        source: Source::File("variables.rs"),
+        flags: &["-g", "-Copt-level=0"],
+        stripped: false,
+    },
+    Fixture {
+        name: "rust_o2",
+        source: Source::File("variables.rs"),
+        flags: &["-g", "-Copt-level=2"],
+        stripped: false,
+    },
+    Fixture {
+        name: "libthreads.so",
+        source: Source::File("threads_lib.c"),
+        flags: &["-g", "-O1", "-fPIC", "-shared"],
+        stripped: false,
+    },
+    Fixture {
+        name: "threads",
+        source: Source::File("threads.c"),
+        flags: &["-g", "-O1", "-pthread", "-Wl,-rpath,$ORIGIN"],
+        stripped: false,
+    },
     Fixture { name: "places_o2", source: Source::File("places.c"), flags: &["-g", "-O2"], stripped: false },
 ];
 
@@ -278,11 +302,16 @@ impl Fixture {
         };
         std::fs::write(&source, &text).map_err(io)?;
         let built = work.join(self.name);
-        let mut gcc = Command::new("gcc");
         // Relative to its folder, debug information names the same files wherever the checkout is.
-        gcc.arg(format!("-ffile-prefix-map={}=/src", work.display()));
-        gcc.args(COMMON).args(self.flags).arg("-o").arg(&built).arg(&source);
-        command::output(&mut gcc)?;
+        let is_rust = source.extension().is_some_and(|extension| extension == "rs");
+        let mut compiler = Command::new(if is_rust { "rustc" } else { "gcc" });
+        if is_rust {
+            compiler.arg(format!("--remap-path-prefix={}=/src", work.display()));
+        } else {
+            compiler.arg(format!("-ffile-prefix-map={}=/src", work.display())).args(COMMON);
+        }
+        compiler.args(self.flags).arg("-o").arg(&built).arg(&source);
+        command::output(&mut compiler)?;
         if self.stripped {
             command::output(Command::new("strip").arg(&built))?;
         }

@@ -73,6 +73,11 @@ impl Reading {
     }
 }
 
+/// A probe has the general registers; the kernel keeps the others where they were, in the processor.
+fn in_vector_register() -> Absence {
+    Absence::Unreadable("it is in a vector register, which eBPF cannot read".to_owned())
+}
+
 fn broken() -> Absence {
     unsupported("an expression that is broken")
 }
@@ -120,11 +125,11 @@ impl Place<'_> {
     fn operation(&self, operation: Operation<Slice>, reading: &mut Reading) -> Result<(), Absence> {
         match operation {
             Operation::Register { register } => {
-                let register = number(register).ok_or_else(|| unsupported("a vector register"))?;
+                let register = number(register).ok_or_else(in_vector_register)?;
                 reading.result = Some(Location::Register(register));
             }
             Operation::RegisterOffset { register, offset, base_type } => {
-                let register = number(register).ok_or_else(|| unsupported("a vector register"))?;
+                let register = number(register).ok_or_else(in_vector_register)?;
                 reading.push(LocOp::Register(register, offset));
                 if base_type.0 != 0 {
                     self.convert(base_type, reading)?;
@@ -258,16 +263,31 @@ impl Place<'_> {
                 }
                 reading.pieces.push((part, size_in_bits / 8));
             }
-            Operation::ImplicitPointer { .. } => {
-                return Err(unsupported("a pointer to what was optimized out"));
+            Operation::ImplicitPointer { value, byte_offset } => {
+                reading.result = Some(Location::Pointer(Box::new(self.pointee(value)?), byte_offset));
             }
-            Operation::TLS => return Err(unsupported("thread-local storage")),
+            Operation::TLS => {
+                reading.types.pop().ok_or_else(broken)?;
+                reading.push(LocOp::ThreadLocal);
+            }
             Operation::Div | Operation::Mod | Operation::Abs => {
                 return Err(unsupported("a division"));
             }
             _ => return Err(unsupported("an operation that is not known")),
         }
         Ok(())
+    }
+
+    /// Where the variable is that a pointer pointed to, before the pointer was optimized out.
+    fn pointee(&self, entry: gimli::DebugInfoOffset) -> Result<Location, Absence> {
+        if self.depth.get() >= DEPTH {
+            return Err(broken());
+        }
+        let source = self.info.source(self.unit);
+        let (unit, offset) = self.info.unit_at(source, entry.0).ok_or_else(broken)?;
+        let place = Place { unit, ..self.copy() };
+        place.depth.set(self.depth.get() + 1);
+        place.variable(&unit.entry(offset).map_err(|_| broken())?).0
     }
 
     /// Makes the top a value of a base type.
@@ -311,7 +331,9 @@ impl Place<'_> {
             // The frame base is the register's value, not what it points to.
             Location::Register(register) => vec![LocOp::Register(register, 0)],
             Location::Memory(steps) | Location::Value(steps) => steps,
-            Location::Pieces(_) => return Err(unsupported("a frame base in pieces")),
+            Location::Pieces(_) | Location::Pointer(..) => {
+                return Err(unsupported("a frame base in pieces"));
+            }
         })
     }
 }

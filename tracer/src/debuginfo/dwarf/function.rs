@@ -313,12 +313,6 @@ impl DebugInfo {
     /// what is relative to the frame is not there before the frame is.
     pub fn is_optimized(&self, function: &Function) -> bool {
         let Some((unit, entry)) = self.entry_of(function) else { return false };
-        // gcc and clang describe all call sites only in optimised code.
-        let described = [gimli::DW_AT_call_all_calls, gimli::DW_AT_GNU_all_call_sites];
-        if described.iter().any(|at| entry.attr_value(*at).is_some()) {
-            return true;
-        }
-        // gcc notes its options; the last -O counts.
         let producer = unit
             .entries_tree(None)
             .ok()
@@ -327,7 +321,14 @@ impl DebugInfo {
                 Some(self.dwarf_of(unit).attr_string(unit, value).ok()?.to_string_lossy().ok()?.into_owned())
             })
             .unwrap_or_default();
-        producer.split(' ').rfind(|word| word.starts_with("-O")).is_some_and(|level| level != "-O0")
+        // gcc notes its options; the last -O counts.
+        if producer.starts_with("GNU ") && producer.contains(" -") {
+            let level = producer.split(' ').rfind(|word| word.starts_with("-O"));
+            return level.is_some_and(|level| level != "-O0");
+        }
+        // Compilers describe all call sites only in optimised code, gcc also where there are none.
+        let described = [gimli::DW_AT_call_all_calls, gimli::DW_AT_GNU_all_call_sites];
+        described.iter().any(|at| entry.attr_value(*at).is_some())
     }
 
     /// The address at which to probe a function's entry. In code that is not optimised, variables have one location for

@@ -52,13 +52,24 @@ impl Place<'_> {
             return location;
         }
         let (mut later, mut earlier): (Option<u64>, Option<u64>) = (None, None);
+        let mut here = None;
         for _ in 0..ENTRIES {
             let Some(entry) = entries.next().map_err(|_| broken())? else { break };
             if entry.range.begin <= self.at && self.at < entry.range.end {
-                return self.expression(entry.data);
+                match self.expression(entry.data) {
+                    Err(why) if here.is_none() => here = Some(why),
+                    found => return found,
+                }
+                continue;
             }
             if entry.range.begin >= entry.range.end || entry.data.0.is_empty() {
                 continue;
+            }
+            if here.is_some() {
+                let there = Place { at: entry.range.begin, ..self.copy() };
+                if there.expression(entry.data).is_err() {
+                    continue;
+                }
             }
             if entry.range.begin > self.at {
                 later = Some(later.map_or(entry.range.begin, |known| known.min(entry.range.begin)));
@@ -66,7 +77,16 @@ impl Place<'_> {
                 earlier = Some(earlier.map_or(entry.range.begin, |known| known.max(entry.range.begin)));
             }
         }
-        Err(later.or(earlier).map_or(Absence::OptimizedOut, Absence::NotHere))
+        let near = later.or(earlier);
+        Err(match (here, near) {
+            (Some(why), Some(near)) => Absence::Until(Box::new(why), near),
+            (Some(why), None) => why,
+            (None, near) => near.map_or(Absence::OptimizedOut, Absence::NotHere),
+        })
+    }
+
+    pub(super) fn copy(&self) -> Place<'_> {
+        Place { frame_base: self.frame_base.clone(), depth: self.depth.clone(), ..*self }
     }
 }
 
@@ -109,6 +129,7 @@ fn is_relative(location: &Location) -> bool {
         Location::Register(_) => true,
         Location::Memory(steps) | Location::Value(steps) => steps_do(steps),
         Location::Pieces(pieces) => pieces.iter().any(|(piece, _)| piece.as_ref().is_some_and(is_relative)),
+        Location::Pointer(to, _) => is_relative(to),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Units are indexed once, in parallel; types, scopes, lines and locations are read when asked for.
 //!
 //! Rooms, in reading order: this file (units, names, references), `split` (sections in other files), `function` (the index), `line` (line tables), `scope`
-//! (what is visible at an address), `global`, `types`, `location`,
+//! (what is visible at an address), `global`, `types`, `rust` (types that only Rust has), `location`,
 //! `expression`, `frame`, `unwind` (how callers are found everywhere).
 
 mod enumeration;
@@ -13,6 +13,7 @@ mod function;
 mod global;
 mod line;
 mod location;
+mod rust;
 mod scope;
 mod split;
 mod types;

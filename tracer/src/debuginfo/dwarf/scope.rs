@@ -188,6 +188,10 @@ impl DebugInfo {
             if let Some((_, offset)) = self.origin(unit, entry) {
                 seen.insert(offset.0);
             }
+            // `extern` in a block: it is a variable of some file.
+            if entry.attr_value(gimli::DW_AT_declaration).is_some() {
+                continue;
+            }
             let (Some(name), Some(ty)) = (self.name_of(unit, entry), self.type_of(unit, entry)) else {
                 continue;
             };
@@ -203,7 +207,7 @@ impl DebugInfo {
         while let Ok(Some(child)) = children.next() {
             let entry = child.entry();
             let Some(role) = role(entry.tag()) else { continue };
-            if seen.contains(&entry.offset().0) {
+            if seen.contains(&entry.offset().0) || entry.attr_value(gimli::DW_AT_declaration).is_some() {
                 continue;
             }
             let (Some(name), Some(ty)) = (self.name_of(owner, entry), self.type_of(owner, entry)) else {

@@ -3,7 +3,7 @@
 use gimli::{AttributeValue, Operation, UnitOffset};
 
 use super::{DebugInfo, Entry, Unit};
-use crate::debuginfo::model::{Member, Shape, TypeId, Types};
+use crate::debuginfo::model::{Member, Sequence, Shape, TypeId, Types, Variants};
 
 /// Chains of qualifiers and typedefs longer than this are broken.
 const CHAIN: usize = 64;
@@ -14,7 +14,7 @@ const MEMBERS: usize = 4096;
 pub(super) const UNIT_SHIFT: u32 = 40;
 const DIMENSION_SHIFT: u32 = 36;
 
-fn unit_of(ty: TypeId) -> usize {
+pub(super) fn unit_of(ty: TypeId) -> usize {
     (ty.0 >> UNIT_SHIFT) as usize
 }
 
@@ -22,7 +22,7 @@ fn dimension_of(ty: TypeId) -> usize {
     (ty.0 >> DIMENSION_SHIFT & 15) as usize
 }
 
-fn offset_of(ty: TypeId) -> UnitOffset {
+pub(super) fn offset_of(ty: TypeId) -> UnitOffset {
     UnitOffset((ty.0 & ((1 << DIMENSION_SHIFT) - 1)) as usize)
 }
 
@@ -37,7 +37,7 @@ pub struct DwarfTypes<'d> {
 }
 
 impl DwarfTypes<'_> {
-    fn entry(&self, ty: TypeId) -> Option<(&Unit, Entry<'_>)> {
+    pub(super) fn entry(&self, ty: TypeId) -> Option<(&Unit, Entry<'_>)> {
         let unit = self.info.units().get(unit_of(ty))?;
         let entry = unit.entry(offset_of(ty)).ok()?;
         Some((unit, entry))
@@ -54,7 +54,7 @@ impl DwarfTypes<'_> {
         self.info.types_named(&name).iter().find(same).copied().unwrap_or(ty)
     }
 
-    fn inner(&self, unit: &Unit, entry: &Entry<'_>) -> Option<TypeId> {
+    pub(super) fn inner(&self, unit: &Unit, entry: &Entry<'_>) -> Option<TypeId> {
         let value = entry.attr_value(gimli::DW_AT_type)?;
         let (owner, offset) = self.info.reference(unit, value)?;
         Some(self.info.type_id(owner, offset))
@@ -65,7 +65,7 @@ impl DwarfTypes<'_> {
     }
 
     /// Takes qualifiers and typedefs off.
-    fn strip(&self, mut ty: TypeId) -> Option<TypeId> {
+    pub(super) fn strip(&self, mut ty: TypeId) -> Option<TypeId> {
         for _ in 0..CHAIN {
             let (unit, entry) = self.entry(ty)?;
             match entry.tag() {
@@ -198,7 +198,6 @@ impl Types for DwarfTypes<'_> {
             if !matches!(entry.tag(), gimli::DW_TAG_member | gimli::DW_TAG_inheritance) {
                 continue;
             }
-            let Some(member_type) = self.inner(unit, entry) else { continue };
             // A static member of a class has no place in the object.
             let is_static = [gimli::DW_AT_external, gimli::DW_AT_declaration]
                 .iter()
@@ -206,26 +205,25 @@ impl Types for DwarfTypes<'_> {
             if is_static || found.len() >= MEMBERS {
                 continue;
             }
-            let bits = Self::number(entry, gimli::DW_AT_bit_size).map(|n| n.min(64) as u8);
-            // A virtual base's place depends on the object.
-            let Some(bytes) = Self::member_offset(unit, entry) else { continue };
-            let bit_offset = match Self::number(entry, gimli::DW_AT_data_bit_offset) {
-                Some(offset) => offset,
-                None => bytes.saturating_mul(8).saturating_add(self.old_bit_offset(entry, member_type, bits)),
-            };
-            found.push(Member {
-                // A base class is searched like an anonymous member.
-                name: self.info.name_of(unit, entry).unwrap_or_default(),
-                ty: member_type,
-                bit_offset,
-                bits,
-            });
+            found.extend(self.member_of(unit, entry));
         }
         found
     }
 
     fn name(&self, ty: TypeId) -> String {
         self.name_within(ty, 0)
+    }
+
+    fn variants(&self, ty: TypeId) -> Option<Variants> {
+        self.variants_of(ty)
+    }
+
+    fn sequence(&self, ty: TypeId) -> Option<Sequence> {
+        self.sequence_of(ty)
+    }
+
+    fn is_referred(&self, ty: TypeId) -> bool {
+        self.is_rust(ty) && matches!(self.shape(ty), Shape::Array(..))
     }
 
     fn is_character(&self, ty: TypeId) -> bool {
@@ -239,6 +237,20 @@ impl Types for DwarfTypes<'_> {
 }
 
 impl DwarfTypes<'_> {
+    /// A member of an aggregate; `None` for a virtual base, whose place depends on the object.
+    pub(super) fn member_of(&self, unit: &Unit, entry: &Entry<'_>) -> Option<Member> {
+        let ty = self.inner(unit, entry)?;
+        let bits = Self::number(entry, gimli::DW_AT_bit_size).map(|n| n.min(64) as u8);
+        let bytes = Self::member_offset(unit, entry)?;
+        let bit_offset = match Self::number(entry, gimli::DW_AT_data_bit_offset) {
+            Some(offset) => offset,
+            None => bytes.saturating_mul(8).saturating_add_signed(self.old_bit_offset(entry, ty, bits)),
+        };
+        // A base class is searched like an anonymous member.
+        let name = self.info.name_of(unit, entry).unwrap_or_default();
+        Some(Member { name, ty, bit_offset, bits })
+    }
+
     fn member_offset(unit: &Unit, entry: &Entry<'_>) -> Option<u64> {
         match entry.attr_value(gimli::DW_AT_data_member_location) {
             None => Some(0),
@@ -253,14 +265,15 @@ impl DwarfTypes<'_> {
         .filter(|offset| *offset < 1 << 40)
     }
 
-    /// DWARF 3's bit offset counts from the most significant bit of the storage unit.
-    fn old_bit_offset(&self, entry: &Entry<'_>, ty: TypeId, bits: Option<u8>) -> u64 {
-        let (Some(offset), Some(bits)) = (Self::number(entry, gimli::DW_AT_bit_offset), bits) else {
-            return 0;
-        };
-        let storage =
-            Self::number(entry, gimli::DW_AT_byte_size).unwrap_or_else(|| self.size(ty)).saturating_mul(8);
-        storage.saturating_sub(offset).saturating_sub(u64::from(bits))
+    /// DWARF 3's bit offset counts from the most significant bit of the storage unit. It is negative for a packed member
+    /// that reaches into the bytes behind its unit.
+    fn old_bit_offset(&self, entry: &Entry<'_>, ty: TypeId, bits: Option<u8>) -> i64 {
+        let offset = entry.attr_value(gimli::DW_AT_bit_offset);
+        let offset = offset.and_then(|value| value.udata_value().map(|n| n as i64).or(value.sdata_value()));
+        let (Some(offset), Some(bits)) = (offset, bits) else { return 0 };
+        let bytes = Self::number(entry, gimli::DW_AT_byte_size).unwrap_or_else(|| self.size(ty));
+        let storage = i64::try_from(bytes.saturating_mul(8)).unwrap_or(i64::MAX);
+        storage.saturating_sub(offset).saturating_sub(i64::from(bits))
     }
 
     /// Elements of each dimension.

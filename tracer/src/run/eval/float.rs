@@ -14,8 +14,8 @@ const OF_LONG: i64 = 9;
 const TO_LONG: i64 = 10;
 const WIDEN: i64 = 11;
 
-/// More digits behind the point than a number has.
-const DIGITS: i64 = 400;
+/// Digits behind the point, at the most: no number has more that are not 0.
+const DIGITS: usize = 1074;
 
 /// An operation on two numbers; an operation that needs one has the first.
 pub(super) fn compute(operation: i64, left: i64, right: i64) -> i64 {
@@ -37,25 +37,49 @@ pub(super) fn compute(operation: i64, left: i64, right: i64) -> i64 {
     }
 }
 
-/// A number with so many digits behind the point; what is behind the last is cut off.
+/// A number with so many digits behind the point; a half is rounded away from 0, and without digits it is cut.
 pub(super) fn text(value: i64, precision: i64) -> String {
-    let (value, digits) = (number(value), precision.clamp(0, DIGITS) as usize);
-    let exact = format!("{value:.*}", digits + 30);
-    match exact.split_once('.') {
-        Some((whole, _)) if digits == 0 => whole.to_owned(),
-        Some((whole, behind)) => format!("{whole}.{}", &behind[..digits]),
-        None => exact,
+    let value = number(value);
+    if !value.is_finite() {
+        let sign = if value.is_sign_negative() && !value.is_nan() { "-" } else { "" };
+        return format!("{sign}{}", if value.is_nan() { "nan" } else { "inf" });
     }
+    let digits = usize::try_from(precision).unwrap_or(0).min(DIGITS);
+    let exact = format!("{value:.DIGITS$}");
+    let point = exact.len() - DIGITS - 1;
+    if digits == 0 {
+        return exact[..point].to_owned();
+    }
+    let (shown, rest) = exact.split_at(point + 1 + digits);
+    if rest.as_bytes().first().is_none_or(|next| *next < b'5') {
+        return shown.to_owned();
+    }
+    let mut text = shown.as_bytes().to_vec();
+    let mut carry = true;
+    for digit in text.iter_mut().rev().filter(|byte| byte.is_ascii_digit()) {
+        carry = *digit == b'9';
+        *digit = if carry { b'0' } else { *digit + 1 };
+        if !carry {
+            break;
+        }
+    }
+    if carry {
+        text.insert(usize::from(value.is_sign_negative()), b'1');
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The number that a text begins with, after blanks: the longest part that is one; 0 where there is none.
-pub(super) fn parse(text: &[u8]) -> i64 {
+/// The number that a text is: digits with a sign, a point and an exponent; an empty one is 0.
+pub(super) fn parse(text: &[u8]) -> Result<i64, String> {
     let text = String::from_utf8_lossy(text);
-    let text = text.trim_start();
     let is_part = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E');
-    let end = text.find(|c| !is_part(c)).unwrap_or(text.len());
-    let longest = (1..=end.min(64)).rev().find_map(|end| text[..end].parse::<f64>().ok());
-    bits(longest.unwrap_or(0.0))
+    if text.is_empty() {
+        return Ok(0);
+    }
+    match text.parse::<f64>() {
+        Ok(value) if text.chars().all(is_part) => Ok(bits(value)),
+        _ => Err("invalid format".to_owned()),
+    }
 }
 
 fn number(bits: i64) -> f64 {
@@ -100,18 +124,25 @@ mod tests {
     fn texts_become_numbers_and_come_back() {
         for (given, digits, shown) in [
             ("1.5", 1, "1.5"),
-            (" -3.25xyz", 2, "-3.25"),
+            ("-3.25", 2, "-3.25"),
             ("1e3", 0, "1000"),
-            ("abc", 2, "0.00"),
-            ("0.999", 2, "0.99"),
+            ("", 2, "0.00"),
+            ("0.999", 2, "1.00"),
+            ("-9.9996", 3, "-10.000"),
+            ("0.0625", 3, "0.063"),
+            ("2.9999", 0, "2"),
+            ("-0.5", 0, "-0"),
         ] {
-            assert_eq!(text(parse(given.as_bytes()), digits), shown, "{given}");
+            assert_eq!(parse(given.as_bytes()).map(|value| text(value, digits)), Ok(shown.into()), "{given}");
+        }
+        for bad in [&b"inf"[..], b"nan", b" 3", b"1.2.3", b"12x", b"\xff", b"-"] {
+            assert!(parse(bad).is_err());
         }
     }
 
     #[test]
     fn every_operation_is_that_of_the_processor() {
-        let of = |text: &str| parse(text.as_bytes());
+        let of = |text: &str| parse(text.as_bytes()).unwrap_or(0);
         let shown = |operation, a, b| text(compute(operation, of(a), of(b)), 4);
         assert_eq!(shown(ADD, "1.5", "2"), "3.5000");
         assert_eq!(shown(SUB, "1.5", "2"), "-0.5000");

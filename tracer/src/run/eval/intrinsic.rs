@@ -136,7 +136,10 @@ impl Evaluator<'_> {
             Intrinsic::ProcessName => Value::Str(self.host.process_name(long(0))),
             Intrinsic::Float => Value::Long(float::compute(long(0), long(1), long(2))),
             Intrinsic::FloatText => Value::Str(float::text(long(0), long(1)).into()),
-            Intrinsic::FloatOf => Value::Long(float::parse(text(0))),
+            Intrinsic::FloatOf => {
+                let value = float::parse(text(0));
+                Value::Long(value.map_err(|message| RuntimeError::new(message, place))?)
+            }
             Intrinsic::Random => Value::Long(self.host.random()),
             Intrinsic::Cycles => Value::Long(self.host.cycles()),
             Intrinsic::Speculate => {

@@ -7,7 +7,7 @@ use tracer_common::ir::SiteFact;
 use super::{Body, Builder, Outcome, zero};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::family::dynamic_parts;
-use crate::sema::program::{Access, Expr, ExprKind, PrettyPart, Target, TargetValue, Ty};
+use crate::sema::program::{Access, Expr, ExprKind, Target, TargetValue, Ty};
 use crate::syntax::ast::{self, TargetExpr, TargetRoot};
 use crate::syntax::print::print_expr;
 
@@ -79,19 +79,7 @@ impl Builder<'_, '_> {
                     span,
                 };
             }
-            TargetValue::Value(access) => TargetValue::Value(self.with_saved(access, &text, span)),
-            TargetValue::Pretty { parts } => {
-                let parts = parts.into_iter().map(|part| match part {
-                    PrettyPart::Number(access, format) => {
-                        PrettyPart::Number(self.with_saved(access, &text, span), format)
-                    }
-                    PrettyPart::Text8(space, access) => {
-                        PrettyPart::Text8(space, self.with_saved(access, &text, span))
-                    }
-                    PrettyPart::Text(known) => PrettyPart::Text(known),
-                });
-                TargetValue::Pretty { parts: parts.collect() }
-            }
+            value => value.with_accesses(&mut |access| self.with_saved(access, &text, span)),
         };
         let built = Expr { kind: ExprKind::Target(Target { text, value, indices }), ty, span };
         if resolved.at_entry && !self.at_entry {
@@ -118,6 +106,8 @@ impl Builder<'_, '_> {
             Access::Constant(_)
             | Access::Register(..)
             | Access::Argument(..)
+            | Access::Task
+            | Access::ThreadPointer
             | Access::Dynamic(_)
             | Access::Saved(_) => access,
         }

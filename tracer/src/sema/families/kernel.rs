@@ -104,6 +104,21 @@ impl TargetScope for Functions<'_> {
         self.constants()?.enumerator(name)
     }
 
+    /// The kernel keeps what `arch_prctl` and `clone` set. A program that sets the register itself (`wrfsbase`), which no
+    /// C library does, has another value.
+    fn thread_pointer(&self, span: Span) -> Result<Access, Diagnostic> {
+        let btf = self.types.get(span)?;
+        let offset = btf.type_by_name("task_struct").and_then(|task| {
+            let thread = btf.member(task, "thread")?;
+            let base = btf.member(thread.ty, "fsbase")?;
+            i32::try_from((thread.bit_offset + base.bit_offset) / 8).ok()
+        });
+        let offset = offset.ok_or_else(|| {
+            Diagnostic::error(Code::NoDebugInfo, span, "this kernel's types do not say where threads keep fs")
+        })?;
+        Ok(Access::Load { space: Space::Kernel, address: Box::new(Access::Task), offset, width: WORD })
+    }
+
     fn enumeration(&self, type_name: &str) -> Option<Vec<(String, i64)>> {
         self.constants()?.enumeration(type_name)
     }
@@ -472,7 +487,7 @@ impl Scope {
     fn walk(&self, target: &TargetExpr) -> Walk<'_> {
         // The operand of a cast is the first value that is known only at run time.
         let dynamic = u32::from(matches!(target.root, TargetRoot::Cast { .. }));
-        Walk { types: &*self.btf, space: Space::Kernel, dynamic }
+        Walk { types: &*self.btf, space: Space::Kernel, dynamic, shown: 0 }
     }
 }
 

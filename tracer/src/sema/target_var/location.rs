@@ -4,6 +4,7 @@ use tracer_common::ir::{BinOp, CmpOp, Space, Width};
 
 use crate::debuginfo::model::{LocOp, Location, Relation};
 use crate::sema::program::Access;
+use crate::sema::target_var::pretty::further;
 use crate::sema::target_var::{At, WORD, load, plus};
 
 /// How far a module was moved when it was loaded.
@@ -18,18 +19,52 @@ pub enum Moved {
     Entry(u64),
 }
 
+impl Moved {
+    /// Where an address as linked is now.
+    pub fn address(self, linked: u64) -> Access {
+        // The instruction pointer, minus where it was linked, is how far the module moved.
+        match self {
+            Moved::No => Access::Constant(linked as i64),
+            Moved::Hit(at) => plus(Access::Register(16, WORD), linked.wrapping_sub(at) as i64),
+            Moved::Entry(at) => {
+                let pointer = Access::AtEntry(Box::new(Access::Register(16, WORD)));
+                plus(pointer, linked.wrapping_sub(at) as i64)
+            }
+        }
+    }
+}
+
+/// What a location means where the module is loaded.
+pub trait Loaded {
+    /// How far it was moved.
+    fn moved(&self) -> Moved;
+    /// The address of its thread-local storage in the current thread.
+    fn thread_local(&self) -> Result<Access, String>;
+}
+
+/// Where only addresses can be meant.
+impl Loaded for Moved {
+    fn moved(&self) -> Moved {
+        *self
+    }
+
+    fn thread_local(&self) -> Result<Access, String> {
+        Err("its location uses thread-local storage".to_owned())
+    }
+}
+
 /// A location as the start of a walk.
-pub fn start(location: &Location, moved: Moved) -> Result<At, String> {
+pub fn start(location: &Location, loaded: &dyn Loaded) -> Result<At, String> {
     match location {
         Location::Register(register) => Ok(At::Value(Access::Register(*register, WORD))),
-        Location::Value(steps) => Ok(At::Value(match run(steps, moved)? {
+        Location::Value(steps) => Ok(At::Value(match run(steps, loaded)? {
             // The variable is nowhere, and what its value is computed from is no place of it to assign to.
             value @ Access::Load { .. } => {
                 Access::Binary(BinOp::Or, Box::new(value), Box::new(Access::Constant(0)))
             }
             value => value,
         })),
-        Location::Memory(steps) => Ok(match run(steps, moved)? {
+        Location::Memory(steps) => Ok(match run(steps, loaded)? {
             Access::Binary(BinOp::Add, address, offset) => match *offset {
                 Access::Constant(offset) => At::Memory(*address, offset),
                 other => At::Memory(Access::Binary(BinOp::Add, address, Box::new(other)), 0),
@@ -40,13 +75,14 @@ pub fn start(location: &Location, moved: Moved) -> Result<At, String> {
             let mut all = Vec::with_capacity(pieces.len());
             for (piece, bytes) in pieces {
                 let at = match piece {
-                    Some(piece) => Some(start(piece, moved)?),
+                    Some(piece) => Some(start(piece, loaded)?),
                     None => None,
                 };
                 all.push((at, *bytes));
             }
             Ok(At::Pieces(all, 0))
         }
+        Location::Pointer(to, offset) => Ok(At::Pointer(Box::new(further(&start(to, loaded)?, *offset)))),
     }
 }
 
@@ -61,13 +97,15 @@ fn nodes(access: &Access) -> usize {
         Access::Constant(_)
         | Access::Register(..)
         | Access::Argument(..)
+        | Access::Task
+        | Access::ThreadPointer
         | Access::Dynamic(_)
         | Access::Saved(_) => 1,
     }
 }
 
 /// Runs the steps of a location on accesses instead of numbers.
-fn run(steps: &[LocOp], moved: Moved) -> Result<Access, String> {
+fn run(steps: &[LocOp], loaded: &dyn Loaded) -> Result<Access, String> {
     let mut stack: Vec<Access> = Vec::new();
     let empty = || "a location that takes more than it made".to_owned();
     for step in steps {
@@ -84,14 +122,15 @@ fn run(steps: &[LocOp], moved: Moved) -> Result<Access, String> {
                 continue;
             }
             LocOp::Address(address) => {
-                stack.push(match moved {
-                    Moved::No => Access::Constant(*address as i64),
-                    // The instruction pointer at the hit, minus where it was linked, is how far the module moved.
-                    Moved::Hit(at) => plus(Access::Register(16, WORD), address.wrapping_sub(at) as i64),
-                    Moved::Entry(at) => {
-                        let pointer = Access::AtEntry(Box::new(Access::Register(16, WORD)));
-                        plus(pointer, address.wrapping_sub(at) as i64)
-                    }
+                stack.push(loaded.moved().address(*address));
+                continue;
+            }
+            LocOp::ThreadLocal => {
+                let offset = stack.pop().ok_or_else(empty)?;
+                let base = loaded.thread_local()?;
+                stack.push(match offset {
+                    Access::Constant(offset) => plus(base, offset),
+                    offset => Access::Binary(BinOp::Add, Box::new(base), Box::new(offset)),
                 });
                 continue;
             }

@@ -4,11 +4,13 @@
 //! out by shifts; arrays stand for their address, as in C. What the compiler scattered over registers is read piece by
 //! piece.
 //!
-//! Rooms, in reading order: this file (the walk), `location` (where it starts), `pretty` (`$x$`),
+//! Rooms, in reading order: this file (the walk), `location` (where it starts), `rust` (steps that only Rust has),
+//! `pretty` (`$x$`),
 //! `written` (what can be assigned to).
 
 mod location;
 mod pretty;
+mod rust;
 mod written;
 
 use tracer_common::ir::{BinOp, Space, Width};
@@ -19,7 +21,8 @@ use crate::sema::program::{Access, TargetValue};
 use crate::source::Span;
 use crate::syntax::ast::{ExprKind, PathStep, PathStepKind, Pretty, TargetExpr, TargetRoot};
 
-pub use location::{Moved, start};
+pub use location::{Loaded, Moved, start};
+pub use pretty::further;
 pub use written::Written;
 
 /// Where the walk is.
@@ -31,6 +34,8 @@ pub enum At {
     Memory(Access, i64),
     /// Scattered: where each part is, unless it was dropped, and its bytes; and how far in the walk is.
     Pieces(Vec<(Option<At>, u64)>, i64),
+    /// A pointer that exists no more, though it is known where what it pointed to is.
+    Pointer(Box<At>),
 }
 
 /// Pointers to pointers that `->` follows.
@@ -44,6 +49,8 @@ pub struct Walk<'t> {
     pub space: Space,
     /// Number of the next variable index.
     pub dynamic: u32,
+    /// Values that were pretty-printed so far.
+    pub shown: usize,
 }
 
 /// The eight-byte word that pointers and registers are.
@@ -69,10 +76,10 @@ impl Walk<'_> {
             let mut parts = Vec::new();
             // A pointer to a structure shows the structure; pointers inside it are shown as addresses.
             if let Shape::Pointer(Some(to)) = self.types.shape(ty)
-                && matches!(self.types.shape(to), Shape::Aggregate)
+                && (matches!(self.types.shape(to), Shape::Aggregate) || self.types.is_referred(to))
                 && !target.address_of
             {
-                (at, ty) = (At::Memory(self.read_at(at, WORD, span)?, 0), to);
+                (at, ty) = (self.behind(at, span)?, to);
             }
             self.pretty(at, ty, pretty == Pretty::Deep, 0, &mut parts);
             return Ok(TargetValue::Pretty { parts });
@@ -80,7 +87,7 @@ impl Walk<'_> {
         if target.address_of {
             return match at {
                 At::Memory(address, offset) => Ok(TargetValue::Value(plus(address, offset))),
-                At::Value(_) | At::Pieces(..) => Err(Diagnostic::error(
+                At::Value(_) | At::Pieces(..) | At::Pointer(_) => Err(Diagnostic::error(
                     Code::UnresolvedTarget,
                     span,
                     "this is in a register and has no address",
@@ -131,11 +138,12 @@ impl Walk<'_> {
                 if !matches!(self.types.shape(to), Shape::Pointer(_)) {
                     break;
                 }
-                (at, ty) = (At::Memory(self.read_at(at, WORD, step.span)?, 0), to);
+                (at, ty) = (self.behind(at, step.span)?, to);
             }
         }
+        let through_pointer = matches!(self.types.shape(ty), Shape::Pointer(_));
         let (at, ty) = match self.types.shape(ty) {
-            Shape::Pointer(Some(to)) => (At::Memory(self.read_at(at, WORD, step.span)?, 0), to),
+            Shape::Pointer(Some(to)) => (self.behind(at, step.span)?, to),
             Shape::Pointer(None) => {
                 return Err(Diagnostic::error(
                     Code::UnresolvedTarget,
@@ -144,13 +152,20 @@ impl Walk<'_> {
                 )
                 .hint("@cast(pointer, \"type\") says what it points to"));
             }
-            Shape::Array(..) if matches!(step.kind, PathStepKind::Index(_)) => {
-                return self.index(step, at, ty);
-            }
             _ => (at, ty),
         };
         match &step.kind {
-            PathStepKind::Index(_) => self.index_from(step, at, ty),
+            PathStepKind::Index(_) => match (self.types.shape(ty), self.types.sequence(ty)) {
+                (_, Some(sequence)) => self.index_sequence(step, at, &sequence),
+                (Shape::Array(element, _), _) if !through_pointer || self.types.is_referred(ty) => {
+                    self.index_from(step, at, element)
+                }
+                _ => self.index_from(step, at, ty),
+            },
+            PathStepKind::Field(name) if self.types.variants(ty).is_some() => {
+                let (at, member) = self.variant(name, at, ty, step.span)?;
+                Ok((at, member.ty, None))
+            }
             PathStepKind::Field(name) => {
                 let Some(member) = self.types.member(ty, name) else {
                     return Err(self.no_member(ty, name, step.span));
@@ -159,6 +174,7 @@ impl Walk<'_> {
                 let next = match at {
                     At::Memory(address, base) => At::Memory(address, base.wrapping_add(offset)),
                     At::Pieces(pieces, base) => At::Pieces(pieces, base.wrapping_add(offset)),
+                    at @ At::Pointer(_) => at,
                     At::Value(_) if offset >= 8 => {
                         return Err(Diagnostic::error(
                             Code::UnresolvedTarget,
@@ -180,18 +196,6 @@ impl Walk<'_> {
         }
     }
 
-    fn index(
-        &mut self,
-        step: &PathStep,
-        at: At,
-        ty: TypeId,
-    ) -> Result<(At, TypeId, Option<Member>), Diagnostic> {
-        let Shape::Array(element, _) = self.types.shape(ty) else {
-            return self.index_from(step, at, ty);
-        };
-        self.index_from(step, at, element)
-    }
-
     /// Indexes memory that holds elements of a type.
     fn index_from(
         &mut self,
@@ -211,18 +215,20 @@ impl Walk<'_> {
         let next = match &index.kind {
             ExprKind::Number(n) => At::Memory(address, offset.wrapping_add(n.wrapping_mul(size))),
             _ => {
-                let number = self.dynamic;
-                self.dynamic += 1;
-                let scaled = Access::Binary(
-                    BinOp::Mul,
-                    Box::new(Access::Dynamic(number)),
-                    Box::new(Access::Constant(size)),
-                );
+                let scaled =
+                    Access::Binary(BinOp::Mul, Box::new(self.operand()), Box::new(Access::Constant(size)));
                 let base = plus(address, offset);
                 At::Memory(Access::Binary(BinOp::Add, Box::new(base), Box::new(scaled)), 0)
             }
         };
         Ok((next, element, None))
+    }
+
+    /// The value of the next index that is known only at run time.
+    fn operand(&mut self) -> Access {
+        let number = self.dynamic;
+        self.dynamic += 1;
+        Access::Dynamic(number)
     }
 
     fn no_member(&self, ty: TypeId, name: &str, span: Span) -> Diagnostic {
@@ -251,6 +257,7 @@ impl Walk<'_> {
             At::Value(value) if width.bytes == 8 => Ok(value),
             At::Value(value) => Ok(Access::Extend(Box::new(value), width)),
             At::Memory(address, offset) => Ok(load(self.space, address, offset, width)),
+            At::Pointer(_) => Err("the compiler optimized the pointer out, not what it points to".to_owned()),
             At::Pieces(pieces, offset) => {
                 let mut start = 0i64;
                 for (piece, bytes) in pieces {
@@ -269,6 +276,7 @@ impl Walk<'_> {
                             Some(At::Memory(address, base)) => {
                                 self.read(At::Memory(address, base.wrapping_add(offset - start)), width)
                             }
+                            Some(pointer @ At::Pointer(_)) => self.read(pointer, width),
                             Some(At::Pieces(..)) => Err("it is in pieces of pieces".to_owned()),
                         };
                     }
@@ -276,6 +284,25 @@ impl Walk<'_> {
                 }
                 Err("it is spread over several places".to_owned())
             }
+        }
+    }
+
+    /// What a pointer points to.
+    fn behind(&self, at: At, span: Span) -> Result<At, Diagnostic> {
+        match at {
+            At::Pointer(to) => Ok(*to),
+            // A pointer that is one of several parts.
+            At::Pieces(pieces, offset) => {
+                let mut start = 0;
+                for (piece, bytes) in &pieces {
+                    if let (true, Some(At::Pointer(to))) = (start == offset, piece) {
+                        return Ok((**to).clone());
+                    }
+                    start = start.saturating_add(i64::try_from(*bytes).unwrap_or(i64::MAX));
+                }
+                Ok(At::Memory(self.read_at(At::Pieces(pieces, offset), WORD, span)?, 0))
+            }
+            at => Ok(At::Memory(self.read_at(at, WORD, span)?, 0)),
         }
     }
 
@@ -302,12 +329,20 @@ impl Walk<'_> {
             Shape::Float(8) => self.read_at(at, WORD, span),
             Shape::Array(..) => match at {
                 At::Memory(address, offset) => Ok(plus(address, offset)),
-                At::Value(_) | At::Pieces(..) => Err(Diagnostic::error(
+                At::Value(_) | At::Pieces(..) | At::Pointer(_) => Err(Diagnostic::error(
                     Code::UnresolvedTarget,
                     span,
                     "this array is not in memory and has no address",
                 )),
             },
+            Shape::Aggregate if self.types.sequence(ty).is_some_and(|sequence| sequence.is_text) => {
+                Err(Diagnostic::error(
+                    Code::UnresolvedTarget,
+                    span,
+                    format!("this is a {}: a text is no number", self.types.name(ty)),
+                )
+                .hint("print it with a trailing $; its bytes are there with [i]"))
+            }
             Shape::Aggregate => Err(Diagnostic::error(
                 Code::UnresolvedTarget,
                 span,
@@ -341,7 +376,7 @@ impl Walk<'_> {
                 within += 8 * before;
                 At::Pieces(pieces, offset.wrapping_sub(before as i64))
             }
-            At::Value(value) => At::Value(value),
+            at @ (At::Value(_) | At::Pointer(_)) => at,
         };
         let raw = self.read(at, Width { bytes: width as u8, signed: false })?;
         let shift =
@@ -362,7 +397,8 @@ pub fn plus(address: Access, offset: i64) -> Access {
     }
 }
 
-fn load(space: Space, address: Access, offset: i64, width: Width) -> Access {
+/// Reads memory at an address plus an offset.
+pub fn load(space: Space, address: Access, offset: i64, width: Width) -> Access {
     match i32::try_from(offset) {
         Ok(offset) => Access::Load { space, address: Box::new(address), offset, width },
         Err(_) => Access::Load { space, address: Box::new(plus(address, offset)), offset: 0, width },

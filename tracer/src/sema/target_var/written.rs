@@ -44,9 +44,12 @@ impl Access {
             Access::Register(..) | Access::Argument(..) | Access::Extend(..) => {
                 Err("it is in a register, and eBPF cannot write those of the traced program")
             }
-            Access::Constant(_) | Access::Binary(..) | Access::Compare(..) | Access::Dynamic(_) => {
-                Err(NOT_IN_MEMORY)
-            }
+            Access::Constant(_)
+            | Access::Binary(..)
+            | Access::Compare(..)
+            | Access::Task
+            | Access::ThreadPointer
+            | Access::Dynamic(_) => Err(NOT_IN_MEMORY),
         }
     }
 }

@@ -95,7 +95,7 @@ fn marks(
 /// How to read an argument.
 fn access(argument: &Argument, moved: Moved) -> Result<Access, String> {
     let width = Width { bytes: argument.bytes, signed: argument.signed };
-    Ok(match start(&argument.location, moved)? {
+    Ok(match start(&argument.location, &moved)? {
         At::Value(value) if width.bytes == 8 => value,
         At::Value(value) => Access::Extend(Box::new(value), width),
         At::Memory(address, offset) => match i32::try_from(offset) {
@@ -107,7 +107,7 @@ fn access(argument: &Argument, moved: Moved) -> Result<Access, String> {
                 width,
             },
         },
-        At::Pieces(..) => return Err("it is in pieces".to_owned()),
+        At::Pieces(..) | At::Pointer(_) => return Err("it is in pieces".to_owned()),
     })
 }
 

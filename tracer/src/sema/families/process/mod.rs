@@ -3,7 +3,8 @@
 //! Source: stapprobes(3stap), "PROCESS", "SDT MARKERS".
 //!
 //! Rooms, in reading order: this file (which form), `module` (which file), `life` (begin, end, threads, system calls),
-//! `function`, `callee`, `statement`, `mark`, `plt` (places in it), `pattern` (how functions and lines are written), `scope` (variables at a place).
+//! `function`, `callee`, `statement`, `mark`, `plt` (places in it), `pattern` (how functions and lines are written), `scope` (variables at a place),
+//! `thread_local` (the storage of a thread).
 
 mod callee;
 mod function;
@@ -14,6 +15,7 @@ mod pattern;
 mod plt;
 mod scope;
 mod statement;
+mod thread_local;
 
 use std::cell::RefCell;
 use std::collections::HashMap;

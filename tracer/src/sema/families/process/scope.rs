@@ -6,13 +6,14 @@ use std::rc::Rc;
 use tracer_common::ir::{Space, Width};
 
 use super::module::Module;
+use super::thread_local;
 use crate::debuginfo::dwarf::{DebugInfo, Instance, Role, Variable};
 use crate::debuginfo::model::{Absence, LocOp, Location, Shape, TypeId, Types};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::families::kernel::{ARGUMENTS, RESULT};
 use crate::sema::family::{Resolved, TargetScope};
 use crate::sema::program::{Access, TargetValue};
-use crate::sema::target_var::{At, Moved, WORD, Walk, start, unknown};
+use crate::sema::target_var::{At, Loaded, Moved, WORD, Walk, start, unknown};
 use crate::source::Span;
 use crate::syntax::ast::{TargetExpr, TargetRoot};
 
@@ -42,6 +43,22 @@ const RBP: u8 = 6;
 const WORD_BYTES: i64 = 8;
 const TWO_WORDS: u64 = 16;
 
+/// A module in the process of the hit.
+struct InProcess<'m> {
+    module: &'m Module,
+    moved: Moved,
+}
+
+impl Loaded for InProcess<'_> {
+    fn moved(&self) -> Moved {
+        self.moved
+    }
+
+    fn thread_local(&self) -> Result<Access, String> {
+        thread_local::block(&self.module.elf, self.moved)
+    }
+}
+
 impl CodeScope {
     /// At an instruction.
     pub(super) fn at(module: &Rc<Module>, instance: Instance, address: u64) -> CodeScope {
@@ -62,6 +79,10 @@ impl CodeScope {
 
     fn info(&self) -> Option<&DebugInfo> {
         self.module.info()
+    }
+
+    fn loaded(&self, at_return: bool) -> InProcess<'_> {
+        InProcess { module: &self.module, moved: self.moved(at_return) }
     }
 
     fn moved(&self, at_return: bool) -> Moved {
@@ -124,7 +145,7 @@ impl CodeScope {
         if let Moment::Call(_) = self.moment {
             location = before_push(location).ok_or("it is not ready at the call")?;
         }
-        start(&location, self.moved(false))
+        start(&location, &self.loaded(false))
     }
 
     /// Whether a function takes its parameters as the calling convention says. The compiler may drop and change those of
@@ -137,13 +158,20 @@ impl CodeScope {
     }
 
     fn absent(&self, info: &DebugInfo, absence: &Absence) -> String {
-        if let Absence::NotHere(address) = absence
-            && let Some(line) = info.line_at(*address)
-        {
-            let file = line.file.rsplit('/').next().unwrap_or_default();
-            return format!("it is not live here; it is at {file}:{} (0x{address:x})", line.line);
+        let (why, address) = match absence {
+            Absence::NotHere(address) => ("it is not live here".to_owned(), *address),
+            Absence::Until(why, address) => (why.to_string(), *address),
+            Absence::OptimizedOut | Absence::Unsupported(_) | Absence::Unreadable(_) => {
+                return absence.to_string();
+            }
+        };
+        match info.line_at(address) {
+            Some(line) => {
+                let file = line.file.rsplit('/').next().unwrap_or_default();
+                format!("{why}; it is at {file}:{} (0x{address:x})", line.line)
+            }
+            None => absence.to_string(),
         }
-        absence.to_string()
     }
 
     fn special(
@@ -228,7 +256,7 @@ impl CodeScope {
         at_entry: bool,
     ) -> Result<(At, TypeId, bool), String> {
         let location = variable.location.as_ref().map_err(|absence| self.absent(info, absence))?;
-        let at = start(location, self.moved(!at_entry))?;
+        let at = start(location, &self.loaded(!at_entry))?;
         Ok((at, variable.ty, false))
     }
 
@@ -333,6 +361,7 @@ fn before_push(location: Location) -> Option<Location> {
             }
             Location::Pieces(fixed)
         }
+        Location::Pointer(to, offset) => Location::Pointer(Box::new(before_push(*to)?), offset),
     })
 }
 
@@ -379,7 +408,7 @@ fn is_integral(info: &DebugInfo, ty: TypeId) -> bool {
 /// A value for `$$parms`; `None` where there is no single one.
 fn listed(info: &DebugInfo, at: At, ty: TypeId) -> Option<Access> {
     let types = info.types();
-    let walk = Walk { types: &types, space: Space::User, dynamic: 0 };
+    let walk = Walk { types: &types, space: Space::User, dynamic: 0, shown: 0 };
     match types.shape(ty) {
         Shape::Number { bytes, signed } if matches!(bytes, 1 | 2 | 4 | 8) => {
             walk.read(at, Width { bytes, signed }).ok()
@@ -452,7 +481,8 @@ impl CodeScope {
 
 /// A walk over the traced program's memory; the operand of a cast is the first value known only at run time.
 fn walk<'t>(types: &'t dyn Types, target: &TargetExpr) -> Walk<'t> {
-    Walk { types, space: Space::User, dynamic: u32::from(matches!(target.root, TargetRoot::Cast { .. })) }
+    let dynamic = u32::from(matches!(target.root, TargetRoot::Cast { .. }));
+    Walk { types, space: Space::User, dynamic, shown: 0 }
 }
 
 impl TargetScope for CodeScope {
