@@ -82,6 +82,15 @@ enum Task {
         /// Only rows whose name contains this
         #[arg(long, default_value = "")]
         filter: String,
+        /// So many programs that are made up, instead of the matrix
+        #[arg(long)]
+        random: Option<usize>,
+        /// The first of them
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Run this program instead of building tracer
+        #[arg(long)]
+        tracer: Option<std::path::PathBuf>,
     },
     /// List the functions of a program with more than 100 MB of debug information, beside gdb and readelf
     Listing {
@@ -107,7 +116,9 @@ fn main() -> ExitCode {
         }
         Task::Fuzz { target, minutes, seed } => fuzz::run(&fuzz::Options { target, minutes, seed }),
         Task::Bench { tracer } => bench::run(tracer),
-        Task::Gdb { filter } => gdb::run(&filter),
+        Task::Gdb { filter, random, seed, tracer } => {
+            gdb::run(&gdb::Options { filter, random, seed, tracer })
+        }
         Task::Listing { tracer } => listing::run(tracer),
         Task::Demo => demo::run(),
     };

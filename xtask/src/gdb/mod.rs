@@ -7,7 +7,11 @@
 //! A value of ours that differs from gdb's, or that gdb calls unavailable, is *wrong*. What we refuse and gdb has
 //! (mostly values at a function's entry, which gdb finds in the caller) is counted as *missing*.
 //!
+//! `--random N` compares programs that were made up (`generate`) instead: each with another compiler and other options.
+//!
 //! **Not here:** how variables are found (`tracer::debuginfo`).
+
+mod generate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -47,6 +51,8 @@ pub struct Variant {
     source: &'static Source,
     flags: Vec<&'static str>,
     separate: bool,
+    /// Of a program that is made up.
+    seed: Option<u64>,
 }
 
 impl Variant {
@@ -55,7 +61,8 @@ impl Variant {
         let flag = |flag: &&str| flag.trim_start_matches('-').replace(['=', ' '], "_");
         let flags: String = self.flags.iter().map(flag).collect::<Vec<_>>().join("_");
         let separate = if self.separate { "_separate" } else { "" };
-        format!("{}_{}_{flags}{separate}", self.source.files[0].replace('.', "_"), self.compiler)
+        let seed = self.seed.map_or(String::new(), |seed| format!("_{seed}"));
+        format!("{}{seed}_{}_{flags}{separate}", self.source.files[0].replace('.', "_"), self.compiler)
     }
 
     fn is_optimized(&self) -> bool {
@@ -92,6 +99,7 @@ pub fn matrix() -> Vec<Variant> {
                             source,
                             flags,
                             separate: (n + m + k).is_multiple_of(3),
+                            seed: None,
                         });
                     }
                 }
@@ -101,9 +109,28 @@ pub fn matrix() -> Vec<Variant> {
     all
 }
 
+static MADE_UP: Source =
+    Source { files: &["random.c"], compilers: &["gcc", "clang"], functions: "main", elsewhere: "" };
+
+/// Programs that were made up, with options that take turns.
+pub fn random(first: u64, count: usize) -> Vec<Variant> {
+    let rows = (first..).take(count).map(|seed| {
+        let n = seed as usize;
+        let level = ["-O2", "-O1", "-O3", "-O0", "-Og"][n % 5];
+        let version = ["-gdwarf-5", "-gdwarf-4"][n / 2 % 2];
+        let position = [["-fno-pie", "-no-pie"], ["-fPIE", "-pie"]][n / 3 % 2];
+        let flags = [level, version].into_iter().chain(position).collect();
+        let compiler = MADE_UP.compilers[n % 2];
+        Variant { compiler, source: &MADE_UP, flags, separate: false, seed: Some(seed) }
+    });
+    rows.filter(|row| exists(row.compiler)).collect()
+}
+
 /// A few rows that differ in everything: for every test run.
 pub fn some() -> Vec<Variant> {
-    matrix().into_iter().step_by(23).collect()
+    let mut rows: Vec<Variant> = matrix().into_iter().step_by(37).collect();
+    rows.extend(random(3, 1));
+    rows
 }
 
 fn exists(program: &str) -> bool {
@@ -183,7 +210,16 @@ fn build(variant: &Variant) -> Result<PathBuf, String> {
     let program = dir.join("program");
     let mut compiler = Command::new(variant.compiler);
     compiler.args(&variant.flags).arg("-o").arg(&program);
-    compiler.args(variant.source.files.iter().map(|file| sources.join(file)));
+    match variant.seed {
+        Some(seed) => {
+            let file = dir.join(variant.source.files[0]);
+            std::fs::write(&file, generate::program(seed)).map_err(|e| e.to_string())?;
+            compiler.arg("-w").arg(file);
+        }
+        None => {
+            compiler.args(variant.source.files.iter().map(|file| sources.join(file)));
+        }
+    }
     compiler.arg(if variant.compiler == "rustc" { "-g" } else { "-lm" });
     command::output(&mut compiler)?;
     if variant.separate {
@@ -267,15 +303,29 @@ fn our_values(tracer: &Path, program: &Path, gdb: &Values) -> Result<Values, Str
 /// Where Linux loads position-independent programs without randomisation.
 const MOVED: u64 = 0x5555_5555_4000;
 
-/// Runs the whole matrix.
+/// What to compare.
+#[derive(Debug)]
+pub struct Options {
+    /// Only rows whose name contains this.
+    pub filter: String,
+    /// So many programs that are made up, instead of the matrix.
+    pub random: Option<usize>,
+    /// The first of them.
+    pub seed: u64,
+    /// The program under test, instead of building it.
+    pub tracer: Option<PathBuf>,
+}
+
+/// Runs the whole matrix, or what is asked for.
 #[expect(clippy::print_stdout, reason = "the report of a developer task")]
-pub fn run(filter: &str) -> Result<(), String> {
+pub fn run(options: &Options) -> Result<(), String> {
     package::install(package::FIXTURES)?;
     package::install(package::GDB)?;
-    let tracer = tracer()?;
+    let tracer = options.tracer.clone().map_or_else(tracer, Ok)?;
+    let all = options.random.map_or_else(matrix, |count| random(options.seed, count));
     let mut total = Outcome::default();
     let mut rows = BTreeSet::new();
-    for variant in matrix().iter().filter(|variant| variant.name().contains(filter)) {
+    for variant in all.iter().filter(|variant| variant.name().contains(&options.filter)) {
         let outcome = compare(&tracer, variant).map_err(|why| format!("{}: {why}", variant.name()))?;
         println!(
             "{}: {} equal, {} unavailable in both, {} missing, {} wrong",
