@@ -53,7 +53,7 @@ struct Writer {
 }
 
 /// The program of a seed.
-pub fn program(seed: u64) -> String {
+pub(super) fn program(seed: u64) -> String {
     let mut writer = Writer {
         random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
         text: format!(
