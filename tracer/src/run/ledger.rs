@@ -39,7 +39,7 @@ pub fn summary(kernel: &Kernel, manifest: &Manifest) -> Vec<String> {
     match kernel.under_way() {
         0 => {}
         waiting => lines.push(format!(
-            "WARNING: {waiting} handlers were still waiting for memory of their program; they report nothing"
+            "WARNING: handlers that still wait for memory of their program, and will report nothing: {waiting}"
         )),
     }
     lines

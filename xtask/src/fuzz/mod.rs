@@ -123,7 +123,7 @@ fn resident() -> u64 {
 }
 
 /// What this thread has used, however many others there are.
-fn processor_time() -> Duration {
+pub fn processor_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     Duration::from_nanos(text.split_whitespace().next().and_then(|time| time.parse().ok()).unwrap_or(0))
 }

@@ -135,7 +135,18 @@ const FIXTURES: &[Fixture] = &[
         stripped: false,
     },
     Fixture { name: "bytes", source: Source::File("bytes.c"), flags: &["-g", "-O0"], stripped: false },
-    Fixture { name: "paged", source: Source::File("paged.c"), flags: &["-g", "-O2"], stripped: false },
+    Fixture {
+        name: "late",
+        source: Source::File("late.c"),
+        flags: &["-g", "-O1", "-pthread"],
+        stripped: false,
+    },
+    Fixture {
+        name: "paged",
+        source: Source::File("paged.c"),
+        flags: &["-g", "-O2", "-pthread"],
+        stripped: false,
+    },
     Fixture { name: "deep", source: Source::File("deep.c"), flags: DEEP, stripped: false },
     Fixture {
         name: "deep_nopie",
