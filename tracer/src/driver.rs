@@ -13,7 +13,7 @@ use tracer_ebpf::target::Target;
 
 use crate::artifact::Artifact;
 use crate::diagnostics::render::{Style, render, render_footer};
-use crate::diagnostics::{Code, Diagnostic, Sink, explain};
+use crate::diagnostics::{Code, Diagnostic, Severity, Sink, explain};
 use crate::download::Servers;
 use crate::lower::{Abilities, Lowered, kernel_limit, lower};
 use crate::run;
@@ -199,9 +199,10 @@ impl Driver<'_> {
             files.push(file);
         }
         if !self.session.tapset_dirs.is_empty() {
-            // Files that no script uses yet have to be right too.
+            // Mistakes in files that no script uses yet are told too.
             let own: Vec<_> =
                 self.library.own().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
+            let mut found = Sink::default();
             for (name, text) in own {
                 let id = self.sources.add(name, text, None);
                 syntax::parse(
@@ -210,8 +211,11 @@ impl Driver<'_> {
                     &mut ExprIds::default(),
                     facts,
                     &self.macros,
-                    &mut self.sink,
+                    &mut found,
                 );
+            }
+            for mistake in found.all() {
+                self.sink.push(Diagnostic { severity: Severity::Warning, ..mistake.clone() });
             }
         }
         if files.iter().all(|file| file.items.is_empty()) && !self.sink.has_errors() {
@@ -377,7 +381,7 @@ impl Driver<'_> {
         let (mut words, mut similar) = (BTreeSet::new(), 0);
         let mut visible: Vec<Diagnostic> = Vec::new();
         for diagnostic in new {
-            let is_warning = diagnostic.severity == crate::diagnostics::Severity::Warning;
+            let is_warning = diagnostic.severity == Severity::Warning;
             if is_warning && self.session.no_warnings {
                 continue;
             }

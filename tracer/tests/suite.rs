@@ -8,6 +8,8 @@ mod case;
 mod damage;
 #[path = "suite/fake.rs"]
 mod fake;
+#[path = "suite/manual.rs"]
+mod manual;
 #[path = "suite/passes.rs"]
 mod passes;
 

@@ -31,8 +31,8 @@ use crate::session::{Dump, Pass, Script, Session, Target};
     --disable-cache --ldd --prologue-searching --tmpdir --vp")]
 pub struct Typed {
     /// The script's text
-    #[arg(short = 'e', value_name = "SCRIPT")]
-    script: Option<String>,
+    #[arg(short = 'e', value_name = "SCRIPT", action = ArgAction::Append)]
+    script: Vec<String>,
     /// One more script text beside the script
     #[arg(short = 'E', value_name = "SCRIPT", action = ArgAction::Append)]
     additional: Vec<String>,
@@ -154,8 +154,11 @@ impl Typed {
             Script::Listing { pattern, variables: false }
         } else if let Some(pattern) = self.list_vars {
             Script::Listing { pattern, variables: true }
-        } else if let Some(text) = self.script {
-            Script::Text(text)
+        } else if let [text, more @ ..] = &*self.script {
+            if !more.is_empty() {
+                return Err("there is one script: -E adds more texts to that of -e".into());
+            }
+            Script::Text(text.clone())
         } else {
             match rest.next().as_deref() {
                 Some("-") => Script::Stdin,
@@ -312,6 +315,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_said() {
         assert!(session(&[]).expect_err("no script").contains("no script"));
+        assert!(session(&["-e", "a", "-e", "b"]).expect_err("two scripts").contains("one script"));
         assert!(session(&["-D", "MAXACTION", "x"]).expect_err("no value").contains("NAME=VALUE"));
         let unknown = session(&["-D", "MAXACTON=1", "x"]).expect("a session").warnings;
         assert_eq!(unknown, ["-D MAXACTON=1: tracer has no limit MAXACTON (similar: 'MAXACTION')"]);
