@@ -55,6 +55,15 @@ fn is_c(language: gimli::DwLang) -> bool {
     )
 }
 
+/// Goes on behind an entry and what is inside it; whether there is something.
+fn pass(cursor: &mut gimli::EntriesCursor<'_, super::Slice>) -> gimli::Result<bool> {
+    match cursor.next_sibling() {
+        Ok(Some(_)) => Ok(true),
+        // The last sibling: go on with whatever follows.
+        _ => cursor.next_dfs().map(|entry| entry.is_some()),
+    }
+}
+
 impl DebugInfo {
     pub(super) fn index(&mut self) {
         let (mut functions, mut inlinable, mut scopes) = (Vec::new(), Vec::new(), HashMap::new());
@@ -132,12 +141,17 @@ impl DebugInfo {
                     step = if nests {
                         cursor.next_dfs().map(|entry| entry.is_some())
                     } else {
-                        match cursor.next_sibling() {
-                            Ok(Some(_)) => Ok(true),
-                            // The last sibling: go on with whatever follows.
-                            _ => cursor.next_dfs().map(|entry| entry.is_some()),
-                        }
+                        pass(&mut cursor)
                     };
+                }
+                // Members and constants are most of what there is, and hold no functions: in C, structures neither.
+                gimli::DW_TAG_enumeration_type | gimli::DW_TAG_array_type | gimli::DW_TAG_subroutine_type => {
+                    step = pass(&mut cursor);
+                }
+                gimli::DW_TAG_class_type | gimli::DW_TAG_structure_type | gimli::DW_TAG_union_type
+                    if !nests =>
+                {
+                    step = pass(&mut cursor);
                 }
                 gimli::DW_TAG_namespace
                 | gimli::DW_TAG_class_type
@@ -145,7 +159,6 @@ impl DebugInfo {
                 | gimli::DW_TAG_union_type
                     if entry.has_children() =>
                 {
-                    // Structures of C hold no functions.
                     if let Some(name) = self.own_name(unit, entry) {
                         around.push((depth, name));
                     }
