@@ -73,8 +73,8 @@ pub(super) const STATE: u32 = 424;
 /// Bytes of the walk's own frame and of its step's, as the kernel counts them.
 pub(super) const FRAMES: u32 = 64;
 /// Frames that the programs of a handler may walk without a loop of the kernel's: the verifier follows each of them, some
-/// 5,000 instructions, of the million that it looks at.
-pub(super) const FOLLOWED: u32 = 160;
+/// 8,000 instructions, of the million that it looks at.
+pub(super) const FOLLOWED: u32 = 120;
 
 /// Return probes that are looked at for a frame.
 const INSTANCES: u32 = 12;
