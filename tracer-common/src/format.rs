@@ -63,6 +63,13 @@ impl Conversion {
             && self.precision.is_none()
             && !(self.left || self.plus || self.space || self.alternate)
     }
+
+    /// Whether it is one byte with nothing beside it.
+    pub fn is_plain_character(&self) -> bool {
+        self.kind == ConversionKind::Character
+            && (self.width, self.precision) == (None, None)
+            && !(self.left || self.alternate)
+    }
 }
 
 /// A width or a precision.

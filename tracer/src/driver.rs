@@ -77,6 +77,7 @@ pub fn abilities(target: &Target) -> Abilities {
         reads_statistics: target.features.lookup_percpu_elem,
         trampolines: target.features.fentry,
         long_keys: target.features.long_keys,
+        visits_arrays: target.features.for_each_map_elem && target.features.bpf_loop,
     }
 }
 

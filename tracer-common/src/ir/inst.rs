@@ -179,9 +179,9 @@ pub enum Inst {
     /// Atomic read-modify-write of a long; a missing element counts as 0 and is inserted. `old` receives the value
     /// before, `new` the value after.
     Update { op: UpdateOp, element: Element, value: LongOp, old: Option<Var>, new: Option<Var> },
-    /// `keys in global`, 0 or 1. `None` keys match anything: user domain only.
+    /// `keys in global`, 0 or 1. `None` keys match anything.
     Contains { dest: Var, global: GlobalId, keys: Vec<Key> },
-    /// Removes an element, if it is there; with `None` keys (user domain) all that match.
+    /// Removes an element, if it is there; with `None` keys all that match.
     Delete { global: GlobalId, keys: Vec<Key> },
     /// Empties an array, or resets a scalar to 0, "" or no values.
     Clear { global: GlobalId },
@@ -190,7 +190,8 @@ pub enum Inst {
     /// Extracts a number; raises `Empty` for all but count and sum when there are no values. In the kernel domain
     /// only where the target kernel can read all CPUs.
     Stat { dest: Var, op: StatOp, global: GlobalId, keys: Vec<Key> },
-    /// A bucket of a histogram, from 0; raises `HistogramIndex`. User domain.
+    /// A bucket of a histogram, from 0; raises `Empty` without values, `HistogramIndex` where there is none. In the
+    /// kernel domain as `Stat`, and for what keeps a count.
     Bucket { dest: Var, hist: HistOp, element: Element, index: LongOp },
     /// Prints a histogram. User domain.
     PrintHist { hist: HistOp, element: Element },
@@ -202,7 +203,8 @@ pub enum Inst {
     Print { format: FormatId, args: Vec<Arg> },
     /// Sends a record; its continuation will run in order. Kernel domain.
     Emit { record: RecordId, values: Vec<Arg> },
-    /// Starts visiting an array; the snapshot is taken here. `sort` says by what, and whether ascending. User domain.
+    /// Starts visiting an array; the snapshot is taken here. `sort` says by what, and whether ascending. In the kernel
+    /// domain only where the target kernel can visit arrays, and under the array's lock.
     Iterate {
         iter: Iter,
         global: GlobalId,
@@ -242,7 +244,7 @@ pub enum Term {
     Raise(StrOp),
     /// Ends the handler from inside a function it called (`next`).
     Next,
-    /// The next element: its keys, its value where asked for, then `body`; `done` when there is none. User domain.
+    /// The next element: its keys, its value where asked for, then `body`; `done` when there is none.
     IterNext { iter: Iter, keys: Vec<Dest>, value: Option<Dest>, body: Block, done: Block },
 }
 

@@ -25,8 +25,7 @@
 //! - long and string registers where they belong: keys, values, arguments, results, fields, conversions of formats;
 //! - the number of keys, arguments and fields; statistics are only aggregated, read by what they keep, iterated,
 //!   cleared and deleted from, all other globals never;
-//! - instructions and intrinsics in their domain; `*` in keys only in the user domain; kernel functions touch only
-//!   shared globals;
+//! - instructions and intrinsics in their domain; kernel functions touch only shared globals;
 //! - registers of the hit in contexts that have registers, arguments in contexts made of words;
 //! - `return` with a value only in functions with a result, and of its type; `iter_next` takes all keys.
 //!

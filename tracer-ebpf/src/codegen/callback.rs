@@ -5,7 +5,7 @@
 
 use super::{CodegenError, Shared};
 use crate::asm::{Assembler, Code};
-use crate::isa::{AluOp, AtomicOp, Helper, Imm64, Insn, JumpOp, Reg, Size, Src};
+use crate::isa::{AluOp, AtomicOp, Helper, Imm64, Insn, JumpOp, Reg, Src};
 use alloc::format;
 
 /// Deletes every element.
@@ -16,28 +16,6 @@ pub(super) fn delete_each(shared: &mut Shared<'_>) -> Result<u32, CodegenError> 
     done(&mut asm);
     let code = finish(asm)?;
     Ok(shared.function("delete_each".into(), || code))
-}
-
-/// Finds the oldest element: the caller's memory holds its time, at first the largest number, and then its key.
-pub(super) fn oldest(shared: &mut Shared<'_>, inserted: u32, key_size: u32) -> Result<u32, CodegenError> {
-    let mut asm = Assembler::new();
-    let newer = asm.label();
-    let off =
-        i16::try_from(inserted).map_err(|_| CodegenError::Limit("an element is larger than 32 kB".into()))?;
-    let load = |dst, base, off| Insn::Load { size: Size::Dw, signed: false, dst, base, off };
-    let store = |base, off, src| Insn::Store { size: Size::Dw, base, off, src: Src::Reg(src) };
-    asm.push(load(Reg::R1, Reg::R3, off));
-    asm.push(load(Reg::R0, Reg::R4, 0));
-    asm.jump_if(JumpOp::Ge, true, Reg::R1, Reg::R0, newer);
-    asm.push(store(Reg::R4, 0, Reg::R1));
-    for at in (0..key_size as i16).step_by(8) {
-        asm.push(load(Reg::R1, Reg::R2, at));
-        asm.push(store(Reg::R4, 8 + at, Reg::R1));
-    }
-    asm.bind(newer);
-    done(&mut asm);
-    let code = finish(asm)?;
-    Ok(shared.function(format!("oldest_{inserted}_{key_size}"), || code))
 }
 
 /// Tries to take a lock, given a number of the try: ends the loop with the lock taken before try `tries`, or without.

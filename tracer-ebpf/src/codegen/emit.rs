@@ -223,8 +223,8 @@ impl Emitter<'_> {
                 let to = self.labels[follow(code, *to).0 as usize];
                 self.asm.may_goto(to);
             }
-            VInsn::Exit => {
-                self.mov(false, Reg::R0, Src::Imm(0));
+            VInsn::Exit(result) => {
+                self.mov(false, Reg::R0, Src::Imm(*result));
                 self.asm.push(Insn::Exit);
             }
         }

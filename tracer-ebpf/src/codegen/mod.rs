@@ -11,7 +11,7 @@
 //! accept.
 //!
 //! Rooms, in reading order: `storage` (where strings live), `select/` (IR to virtual code), `callback` (functions that
-//! helpers call back), `unwind` (the walk along user stacks), `vcode`, `liveness`, `loops`, `regalloc`, `emit`.
+//! helpers call back), `unwind` (the walk along user stacks), `vcode`, `liveness`, `loops`, `regalloc`, `share`, `emit`.
 //!
 //! **Not here:** inlining and folding (`tracer_common::ir`'s optimizer, run before), the object file (`crate::object`).
 
@@ -22,6 +22,7 @@ mod liveness;
 mod loops;
 mod regalloc;
 mod select;
+mod share;
 mod storage;
 pub mod unwind;
 mod vcode;

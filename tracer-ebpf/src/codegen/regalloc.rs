@@ -9,6 +9,7 @@
 //! **Not here:** offsets in the frame (`frame`), code layout (`emit`).
 
 use super::liveness::{Liveness, RegSet, backwards};
+use super::share::share;
 use super::vcode::{Base, Constant, MACHINE, Slot, SlotInfo, VCode, VInsn, VReg, VSrc};
 use crate::isa::{AluOp, Reg, Size};
 use alloc::collections::BTreeSet;
@@ -22,13 +23,17 @@ const ROUNDS: usize = 40;
 pub(crate) fn allocate(code: &mut VCode) -> Option<Vec<Reg>> {
     // Registers made by spilling are short-lived; spilling them again would not help.
     let mut unspillable = BTreeSet::new();
+    let slots = code.slots.len();
     merge_blocks(code);
     fold_constants(code);
     for _ in 0..ROUNDS {
         remove_dead(code);
         let graph = Graph::new(code);
         match graph.colour(code, &unspillable) {
-            Ok(colours) => return Some(colours),
+            Ok(colours) => {
+                share(code, slots);
+                return Some(colours);
+            }
             Err(spills) => {
                 let first_new = code.registers;
                 spill(code, &spills);
@@ -42,7 +47,7 @@ pub(crate) fn allocate(code: &mut VCode) -> Option<Vec<Reg>> {
 /// Appends blocks that are reached in one way only to the block that jumps to them.
 fn merge_blocks(code: &mut VCode) {
     for block in &mut code.blocks {
-        let end = |(insn, _): &(VInsn, _)| matches!(insn, VInsn::Jump { .. } | VInsn::Exit);
+        let end = |(insn, _): &(VInsn, _)| matches!(insn, VInsn::Jump { .. } | VInsn::Exit(_));
         if let Some(end) = block.insns.iter().position(end) {
             block.insns.truncate(end + 1);
         }

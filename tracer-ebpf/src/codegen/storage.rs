@@ -105,6 +105,10 @@ impl Storage {
                 let global = &layout.globals[element.global.index()];
                 area = area.max(if global.key_size > FRAME_KEY { global.key_size } else { 0 });
                 let value = global.value_size + 8;
+                if module.globals[element.global.index()].wrap && global.key_size > FRAME_KEY {
+                    // Behind key and value, the key of what is dropped.
+                    area = area.max(align8(global.key_size) + align8(value) + global.key_size);
+                }
                 if matches!(inst, Inst::Set { value: Arg::Str(_), .. }) && value > FRAME_KEY {
                     area = area.max(align8(global.key_size) + value);
                 }
@@ -222,6 +226,7 @@ fn elements(inst: &Inst) -> Option<&Element> {
         Inst::Get { element, .. }
         | Inst::Set { element, .. }
         | Inst::Update { element, .. }
+        | Inst::Bucket { element, .. }
         | Inst::Aggregate { element, .. } => Some(element),
         _ => None,
     }

@@ -117,8 +117,8 @@ pub(crate) enum VInsn {
     JumpIf { op: JumpOp, wide: bool, left: VReg, right: VSrc, to: Label },
     /// Goes on while the kernel's budget for loops lasts, then goes to a block.
     MayGoto { to: Label },
-    /// Returns 0.
-    Exit,
+    /// Returns: 0 from a program; a callback also says with 1 that it has seen enough.
+    Exit(i32),
 }
 
 /// A block of virtual code.
@@ -177,7 +177,7 @@ impl VInsn {
             VInsn::Move { src, .. } | VInsn::Move32 { src, .. } | VInsn::SignExtend { src, .. } => {
                 visit(*src);
             }
-            VInsn::Constant { .. } | VInsn::Jump { .. } | VInsn::MayGoto { .. } | VInsn::Exit => {}
+            VInsn::Constant { .. } | VInsn::Jump { .. } | VInsn::MayGoto { .. } | VInsn::Exit(_) => {}
             VInsn::BigEndian { dst } => visit(*dst),
             VInsn::Alu { dst, src: s, .. } => {
                 visit(*dst);
@@ -226,7 +226,7 @@ impl VInsn {
             | VInsn::Jump { .. }
             | VInsn::JumpIf { .. }
             | VInsn::MayGoto { .. }
-            | VInsn::Exit => {}
+            | VInsn::Exit(_) => {}
         }
     }
 
@@ -272,7 +272,7 @@ impl VInsn {
             | VInsn::CallFunction { .. }
             | VInsn::Jump { .. }
             | VInsn::MayGoto { .. }
-            | VInsn::Exit => {}
+            | VInsn::Exit(_) => {}
         }
     }
 
@@ -293,7 +293,7 @@ impl VInsn {
             | VInsn::Jump { .. }
             | VInsn::JumpIf { .. }
             | VInsn::MayGoto { .. }
-            | VInsn::Exit => false,
+            | VInsn::Exit(_) => false,
         }
     }
 }

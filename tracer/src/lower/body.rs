@@ -49,6 +49,8 @@ pub(super) struct Body<'l, 'p> {
     pub(super) splitting: Vec<FunctionId>,
     /// In script functions: what is returned.
     pub(super) result: Option<IrTy>,
+    /// In functions that recurse in kernel code: how deep this one is called.
+    pub(super) depth: u32,
 }
 
 impl<'l, 'p> Body<'l, 'p> {
@@ -82,6 +84,7 @@ impl<'l, 'p> Body<'l, 'p> {
             unread: BTreeSet::new(),
             splitting: Vec::new(),
             result: None,
+            depth: 0,
         }
     }
 
@@ -184,18 +187,9 @@ impl<'l, 'p> Body<'l, 'p> {
         );
     }
 
-    /// Whether a local is read or written outside a statement.
-    pub(super) fn is_used_outside(&self, local: LocalId, stmt: &Stmt) -> bool {
-        let uses = |body: &[Stmt]| {
-            let mut count = 0usize;
-            walk::exprs(body, &mut |e| {
-                if uses_local(e, local) {
-                    count += 1;
-                }
-            });
-            count
-        };
-        uses(self.lower.body_of(self.owner)) > uses(std::slice::from_ref(stmt))
+    /// The statements of the probe or function.
+    pub(super) fn body(&self) -> &'p [Stmt] {
+        self.lower.body_of(self.owner)
     }
 
     /// Ends the function and hands it to the module.
@@ -266,6 +260,20 @@ fn reads(expr: &Expr, top: bool, read: &mut BTreeSet<LocalId>) {
         _ => {}
     }
     walk::children(expr, &mut |child| reads(child, false, read));
+}
+
+/// Whether a local is read or written by a body outside one of its statements.
+pub(super) fn is_used_outside(body: &[Stmt], local: LocalId, stmt: &Stmt) -> bool {
+    let uses = |body: &[Stmt]| {
+        let mut count = 0usize;
+        walk::exprs(body, &mut |e| {
+            if uses_local(e, local) {
+                count += 1;
+            }
+        });
+        count
+    };
+    uses(body) > uses(std::slice::from_ref(stmt))
 }
 
 fn uses_local(expr: &Expr, wanted: LocalId) -> bool {

@@ -6,6 +6,8 @@ use tracer_common::ir::{
     Arg, BinOp, CmpOp, Dest, Element, GlobalId, Inst, Key, LongOp, StrOp, Ty as IrTy, Var,
 };
 
+use tracer_common::stat::StatOp;
+
 use crate::lower::body::Body;
 use crate::lower::late::{self, Leaf, Moved};
 use crate::lower::thin;
@@ -106,8 +108,8 @@ impl<'p> Body<'_, 'p> {
                 let element = self.element(element);
                 self.make(|dest| Inst::Get { dest: Dest::Long(dest), element })
             }
-            ExprKind::Contains { keys, .. } if self.is_kernel() && keys.iter().any(Option::is_none) => {
-                self.unsupported(expr.span, "looking for a slice of an array");
+            ExprKind::Contains { keys, .. } if self.lacks_slices(keys) => {
+                self.kernel_lacks(expr.span, "look for a slice of an array", "5.17");
                 LongOp::Imm(0)
             }
             ExprKind::Contains { global, keys } => {
@@ -167,7 +169,8 @@ impl<'p> Body<'_, 'p> {
                 value
             }
             ExprKind::Call { function, args } => {
-                let function = self.lower.instance(*function, self.domain);
+                let Some(depth) = self.depth_of_call(expr, *function) else { return LongOp::Imm(0) };
+                let function = self.lower.instance(*function, self.domain, depth);
                 let args = self.args(args);
                 self.at(expr.span);
                 let returns = self.lower.returns(function);
@@ -211,8 +214,12 @@ impl<'p> Body<'_, 'p> {
                 _ => self.mismatch(expr),
             },
             ExprKind::Stat { op, global, keys } => {
-                if self.is_kernel() && keys.iter().any(Option::is_none) {
-                    self.unsupported(expr.span, "a slice of an array");
+                if self.lacks_slices(keys) {
+                    self.kernel_lacks(expr.span, "read a slice of an array", "5.17");
+                    return LongOp::Imm(0);
+                }
+                if self.is_kernel() && keys.iter().any(Option::is_none) && *op == StatOp::Variance {
+                    self.unsupported(expr.span, "@variance of a slice");
                     return LongOp::Imm(0);
                 }
                 if self.is_kernel() && !self.lower.abilities.reads_statistics {
@@ -225,8 +232,8 @@ impl<'p> Body<'_, 'p> {
                 self.make(|dest| Inst::Stat { dest, op: *op, global, keys })
             }
             ExprKind::Bucket { hist, element, index } => {
-                if self.is_kernel() {
-                    self.unsupported(expr.span, "reading a histogram");
+                if self.is_kernel() && !self.lower.abilities.reads_statistics {
+                    self.kernel_lacks(expr.span, "read a histogram", "5.19");
                     return LongOp::Imm(0);
                 }
                 let element = self.element(element);
@@ -248,6 +255,11 @@ impl<'p> Body<'_, 'p> {
             | ExprKind::Print { .. }
             | ExprKind::Hist { .. } => self.mismatch(expr),
         }
+    }
+
+    /// Whether these keys are a slice, which this kernel lets no handler look for.
+    fn lacks_slices(&self, keys: &[Option<Expr>]) -> bool {
+        self.is_kernel() && !self.lower.abilities.visits_arrays && keys.iter().any(Option::is_none)
     }
 
     /// Pass 2 decides types; a string here is our mistake.
@@ -399,7 +411,8 @@ impl<'p> Body<'_, 'p> {
                 self.f.switch_to(after);
             }
             ExprKind::Call { function, args } => {
-                let function = self.lower.instance(*function, self.domain);
+                let Some(depth) = self.depth_of_call(expr, *function) else { return };
+                let function = self.lower.instance(*function, self.domain, depth);
                 let args = self.args(args);
                 self.at(expr.span);
                 self.push(Inst::CallFunction { function, dest: Some(Dest::Str(dest)), args });

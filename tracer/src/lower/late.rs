@@ -13,13 +13,15 @@ use std::collections::BTreeMap;
 
 use tracer_common::intrinsic::{Domains, Effect, Intrinsic};
 use tracer_common::ir::{Arg, BinOp, ContextKind, Dest, Domain, Inst, LongOp, StrOp, Ty as IrTy};
+use tracer_common::stat::StatOp;
 
-use crate::diagnostics::{Code, Diagnostic};
 use crate::lower::Abilities;
 use crate::lower::body::Body;
 use crate::lower::hit::is_of_the_hit;
+use crate::lower::text;
 use crate::lower::thin;
 use crate::lower::usage::Touches;
+use crate::lower::visit;
 use crate::sema::program::{
     Expr, ExprKind, FunctionId, LocalId, Place, Program, Stmt, StmtKind, TargetValue, Ty,
 };
@@ -144,12 +146,12 @@ impl<'p> Captures<'p> {
 
 /// Whether eBPF can compute an expression of a kernel handler.
 pub(super) fn evaluable(program: &Program, abilities: Abilities, expr: &Expr) -> bool {
-    Judge { program, abilities, seen: Vec::new() }.expr(expr)
+    Judge { program, abilities, texts: false, seen: Vec::new() }.expr(expr)
 }
 
 /// Whether eBPF can run a statement of a kernel handler. Output and locals that are evaluated late are no hindrance.
 pub(super) fn runs(program: &Program, abilities: Abilities, stmt: &Stmt) -> bool {
-    let mut judge = Judge { program, abilities, seen: Vec::new() };
+    let mut judge = Judge { program, abilities, texts: true, seen: Vec::new() };
     match &stmt.kind {
         StmtKind::Expr(Expr { kind: ExprKind::Assign { place: Place::Local(_), value }, .. })
             if value.ty == Ty::Str =>
@@ -163,6 +165,8 @@ pub(super) fn runs(program: &Program, abilities: Abilities, stmt: &Stmt) -> bool
 struct Judge<'p> {
     program: &'p Program,
     abilities: Abilities,
+    /// Whether texts that `sprintf` makes count: they can be made, but are better made late.
+    texts: bool,
     seen: Vec<FunctionId>,
 }
 
@@ -176,13 +180,17 @@ impl Judge<'_> {
                 intrinsic.domains() != Domains::User || intrinsic.effect() == Effect::Output
             }
             // Output moves by itself; a string made by a format does not.
-            ExprKind::Print { to_string, .. } | ExprKind::Hist { to_string, .. } => return !to_string,
-            ExprKind::Stat { keys, .. } => {
-                self.abilities.reads_statistics && keys.iter().all(Option::is_some)
+            ExprKind::Print { to_string: true, format, .. } => self.texts && text::can_be_made(format),
+            ExprKind::Print { .. } => return true,
+            ExprKind::Hist { to_string, .. } => return !to_string,
+            ExprKind::Stat { op, keys, .. } => {
+                let is_slice = keys.iter().any(Option::is_none);
+                self.abilities.reads_statistics
+                    && (!is_slice || self.abilities.visits_arrays && *op != StatOp::Variance)
             }
-            ExprKind::Bucket { .. } => false,
+            ExprKind::Bucket { .. } => self.abilities.reads_statistics,
             ExprKind::Target(target) => matches!(target.value, TargetValue::Value(_)),
-            ExprKind::Contains { keys, .. } => keys.iter().all(Option::is_some),
+            ExprKind::Contains { keys, .. } => self.visits(keys),
             ExprKind::Call { function, .. } => self.function(*function),
             _ => true,
         };
@@ -192,6 +200,11 @@ impl Judge<'_> {
         let mut fine = true;
         walk::children(expr, &mut |child| fine = fine && self.expr(child));
         fine
+    }
+
+    /// Whether an element, or a slice, can be looked for.
+    fn visits(&self, keys: &[Option<Expr>]) -> bool {
+        self.abilities.visits_arrays || keys.iter().all(Option::is_some)
     }
 
     fn function(&mut self, function: FunctionId) -> bool {
@@ -208,8 +221,8 @@ impl Judge<'_> {
         walk::stmts(std::slice::from_ref(stmt), &mut |inner| {
             fine = fine
                 && match &inner.kind {
-                    StmtKind::Foreach(_) => false,
-                    StmtKind::Delete { keys, .. } => keys.iter().all(Option::is_some),
+                    StmtKind::Foreach(foreach) => visit::can_be_made(self.program, self.abilities, foreach),
+                    StmtKind::Delete { keys, .. } => self.visits(keys),
                     _ => true,
                 };
             walk::stmt_exprs(inner, &mut |e| fine = fine && self.expr(e));
@@ -471,7 +484,7 @@ impl<'p> Body<'_, 'p> {
         match moved {
             Moved::Expr(expr) => self.frontier_of_children_or_self(expr, &mut captured),
             Moved::Stmt(stmt) => {
-                if let Some(diagnostic) = escapes(self, stmt) {
+                if let Some(diagnostic) = visit::cannot_move(self, stmt) {
                     self.lower.sink.push(diagnostic);
                     return;
                 }
@@ -594,44 +607,4 @@ fn arrived<'p>(shape: &Shape<'p>, params: &[Dest]) -> Leaf<'p> {
             late_locals: late_locals.clone(),
         })),
     }
-}
-
-/// A statement that moves must not decide anything for the code after it.
-fn escapes(body: &Body<'_, '_>, stmt: &Stmt) -> Option<Diagnostic> {
-    let mut problem = None;
-    let mut loops = Vec::new();
-    walk::stmts(std::slice::from_ref(stmt), &mut |inner| {
-        let why = match &inner.kind {
-            StmtKind::Return(_) => Some("returns from"),
-            StmtKind::Next => Some("leaves"),
-            _ => None,
-        };
-        if let Some(why) = why {
-            problem.get_or_insert((inner.span, format!("this statement {why} the handler")));
-        }
-        if let StmtKind::Foreach(foreach) = &inner.kind {
-            loops.extend(foreach.keys.iter().copied());
-            loops.extend(foreach.value);
-        }
-    });
-    walk::exprs(std::slice::from_ref(stmt), &mut |e| {
-        if let ExprKind::Assign { place: Place::Local(local), .. }
-        | ExprKind::Modify { place: Place::Local(local), .. }
-        | ExprKind::Append { place: Place::Local(local), .. }
-        | ExprKind::Crement { place: Place::Local(local), .. } = &e.kind
-            && body.is_used_outside(*local, stmt)
-            && !loops.contains(local)
-        {
-            problem.get_or_insert((e.span, "this assignment is read after it by the handler".into()));
-        }
-    });
-    problem.map(|(span, why)| {
-        Diagnostic::error(
-            Code::Unsupported,
-            stmt.span,
-            "this statement cannot run in a kernel-domain handler yet",
-        )
-        .label(span, why)
-        .hint("print inside the loop only, or do this in a timer or end probe")
-    })
 }

@@ -24,12 +24,14 @@ pub mod kernel_limit;
 mod late;
 mod place;
 mod pretty;
+mod recursion;
 mod regex;
 mod split;
 mod stmt;
 mod text;
 mod thin;
 mod usage;
+mod visit;
 mod written;
 
 use std::collections::BTreeMap;
@@ -38,12 +40,14 @@ use tracer_common::ir::ModuleBuilder;
 use tracer_common::ir::{self, ContextKind, Domain, FuncId, Init, PlaceId, Ty as IrTy, When};
 use tracer_common::limits::Limits;
 use tracer_common::manifest::{AttachPoint, Manifest, Program as KernelProgram, ProgramKind};
+use tracer_common::stat::StatFields;
 
 use crate::diagnostics::Sink;
 use crate::sema::program::{self as hir, FunctionId, GlobalTy, Local, Probe, Program, Stmt, Trigger, Ty};
 use crate::source::{SourceMap, Span};
 use body::Body;
 use capacity::{Capacities, Owner};
+use recursion::Recursion;
 use usage::{Touches, Usage};
 
 /// As many functions as a probe may have to be attached by trampolines; more share one program of kprobes.
@@ -70,11 +74,14 @@ pub struct Abilities {
     pub trampolines: bool,
     /// Keys of shared arrays above 512 bytes (5.11).
     pub long_keys: bool,
+    /// Visits arrays (5.17): `foreach` and slices at the hit.
+    pub visits_arrays: bool,
 }
 
 impl Abilities {
     /// Those of the newest kernels.
-    pub const ALL: Abilities = Abilities { reads_statistics: true, trampolines: true, long_keys: true };
+    pub const ALL: Abilities =
+        Abilities { reads_statistics: true, trampolines: true, long_keys: true, visits_arrays: true };
 }
 
 /// Translates a program. Diagnostics go to the sink; the result is whole only when there are no errors among them.
@@ -91,11 +98,12 @@ pub fn lower(
         limits: limits.clone(),
         sources,
         sink,
-        usage: Usage::new(program),
+        usage: Usage::new(program, abilities),
         capacities: Capacities::infer(program, limits),
         module: ModuleBuilder::new(limits.clone()),
         instances: BTreeMap::new(),
         pending: Vec::new(),
+        recursion: Recursion::new(program, limits.nesting),
         hidden: Vec::new(),
         continuations: 0,
         names_addresses: hit::names_addresses(program),
@@ -106,8 +114,8 @@ pub fn lower(
     for (n, probe) in program.probes.iter().enumerate() {
         lower.probe(n, probe);
     }
-    while let Some((function, domain, id)) = lower.pending.pop() {
-        lower.function(function, domain, id);
+    while let Some((function, domain, depth, id)) = lower.pending.pop() {
+        lower.function(function, domain, depth, id);
     }
     let (module, manifest) = (lower.module.finish(), lower.manifest);
     if !abilities.long_keys {
@@ -126,10 +134,11 @@ pub(crate) struct Lower<'p> {
     usage: Usage,
     capacities: Capacities,
     module: ModuleBuilder,
-    /// Script functions already asked for, by domain.
-    instances: BTreeMap<(FunctionId, bool), FuncId>,
+    /// Script functions already asked for, by domain, and, where they recurse in kernel code, by depth.
+    instances: BTreeMap<(FunctionId, bool, u32), FuncId>,
     /// Instances whose code is still to be made.
-    pending: Vec<(FunctionId, Domain, FuncId)>,
+    pending: Vec<(FunctionId, Domain, u32, FuncId)>,
+    recursion: Recursion,
     /// Arrays that the script does not see: values saved at entry.
     hidden: Vec<ir::GlobalId>,
     continuations: u32,
@@ -162,7 +171,10 @@ impl<'p> Lower<'p> {
                     .collect(),
                 ty: match &global.ty {
                     GlobalTy::Value(ty) => ir::GlobalTy::Value(value(ty, self.capacities.global(n32))),
-                    GlobalTy::Stats(fields) => ir::GlobalTy::Stats(*fields),
+                    GlobalTy::Stats(fields) => ir::GlobalTy::Stats(StatFields {
+                        count: fields.count || self.usage.counted[n],
+                        ..*fields
+                    }),
                 },
                 init: global.init.as_ref().map(|init| match init {
                     hir::Literal::Long(value) => Init::Long(*value),
@@ -220,7 +232,8 @@ impl<'p> Lower<'p> {
             false => self.entry_probe(number, probe, trampoline),
         };
         let kind = if trampoline { by_trampoline(kind) } else { kind };
-        let locks = Touches::of_probe(self.program, probe).locks(&self.usage);
+        let locks = Touches::of_probe(self.program, probe)
+            .locks_of_handler(&self.usage, visit::visited(self.program, self.abilities, &probe.body));
         let mut body = Body::new(
             self,
             &format!("probe.{number}"),
@@ -272,20 +285,21 @@ impl<'p> Lower<'p> {
         }
     }
 
-    /// The IR function of a script function in a domain; its code is made later.
-    pub(crate) fn instance(&mut self, function: FunctionId, domain: Domain) -> FuncId {
-        let key = (function, domain == Domain::Kernel);
+    /// The IR function of a script function in a domain; its code is made later. `depth` is that of the call, for
+    /// functions that recurse in kernel code.
+    pub(crate) fn instance(&mut self, function: FunctionId, domain: Domain, depth: u32) -> FuncId {
+        let key = (function, domain == Domain::Kernel, depth);
         if let Some(id) = self.instances.get(&key) {
             return *id;
         }
         let name = format!("function.{}", self.program.functions[function.0 as usize].name);
         let id = self.module.declare(&name);
         self.instances.insert(key, id);
-        self.pending.push((function, domain, id));
+        self.pending.push((function, domain, depth, id));
         id
     }
 
-    fn function(&mut self, function: FunctionId, domain: Domain, id: FuncId) {
+    fn function(&mut self, function: FunctionId, domain: Domain, depth: u32, id: FuncId) {
         let number = function.0 as usize;
         let declared = &self.program.functions[number];
         let result = declared.result.map(|ty| match ty {
@@ -294,7 +308,7 @@ impl<'p> Lower<'p> {
         });
         let name = format!("function.{}", declared.name);
         let mut body = Body::new(self, &name, domain, ContextKind::None, Owner::Function(number));
-        body.result = result;
+        (body.result, body.depth) = (result, depth);
         for param in 0..declared.params {
             let ty = body.local_type(hir::LocalId(param as u32));
             let dest = body.f.param(ty);
@@ -309,7 +323,7 @@ impl<'p> Lower<'p> {
         self.instances
             .iter()
             .find(|(_, id)| **id == function)
-            .is_some_and(|((f, _), _)| self.program.functions[f.0 as usize].result.is_some())
+            .is_some_and(|((f, ..), _)| self.program.functions[f.0 as usize].result.is_some())
     }
 
     pub(crate) fn global(&self, global: hir::GlobalId) -> ir::GlobalId {

@@ -1,10 +1,13 @@
 //! Statements.
 
-use tracer_common::ir::{Block, Dest, Inst, Key, LongOp, Term};
+use tracer_common::ir::{BinOp, Block, CmpOp, Dest, Inst, Key, LongOp, Term};
+use tracer_common::stat::HistOp;
 
 use crate::lower::body::{Body, LoopTargets};
+use crate::lower::capacity::Owner;
 use crate::lower::late::{self, Moved};
-use crate::sema::program::{Expr, ExprKind, Foreach, Iterated, Place, Stmt, StmtKind, Ty};
+use crate::lower::visit;
+use crate::sema::program::{Element, Expr, ExprKind, Foreach, Iterated, Place, Stmt, StmtKind, Ty};
 
 impl<'p> Body<'_, 'p> {
     pub(super) fn stmts(&mut self, stmts: &'p [Stmt]) {
@@ -37,8 +40,7 @@ impl<'p> Body<'_, 'p> {
                 self.f.switch_to(after);
             }
             StmtKind::Loop { cond, step, body } => self.repeat(cond.as_ref(), step.as_ref(), body),
-            StmtKind::Foreach(foreach) if self.is_kernel() => {
-                let _ = foreach;
+            StmtKind::Foreach(_) if self.is_kernel() && !self.runs_at_the_hit(stmt) => {
                 self.emit_late(Moved::Stmt(stmt));
             }
             StmtKind::Foreach(foreach) => self.foreach(foreach),
@@ -58,7 +60,8 @@ impl<'p> Body<'_, 'p> {
                 self.push(Inst::Clear { global });
             }
             StmtKind::Delete { global, keys } => {
-                if self.is_kernel() && keys.iter().any(Option::is_none) {
+                let is_slice = keys.iter().any(Option::is_none);
+                if self.is_kernel() && is_slice && !self.lower.abilities.visits_arrays {
                     return self.emit_late(Moved::Stmt(stmt));
                 }
                 let keys = self.slice(*global, keys);
@@ -67,6 +70,14 @@ impl<'p> Body<'_, 'p> {
             }
             StmtKind::Try { body, message, handler } => self.try_catch(body, *message, handler),
         }
+    }
+
+    fn runs_at_the_hit(&self, stmt: &Stmt) -> bool {
+        let owner = match self.owner {
+            Owner::Probe(_) => visit::Owner::Handler(self.body()),
+            Owner::Function(_) => visit::Owner::Function,
+        };
+        visit::at_the_hit(self.lower.program, self.lower.abilities, owner, stmt)
     }
 
     /// An expression for its effect.
@@ -132,7 +143,54 @@ impl<'p> Body<'_, 'p> {
         self.f.switch_to(after);
     }
 
+    /// The buckets of a histogram, one after the other: a counter, and the look at the first, which fails without values.
+    fn buckets(&mut self, foreach: &'p Foreach, hist: HistOp, place: &'p Element) {
+        let limit = foreach.limit.as_ref().map(|limit| self.kept_long(limit));
+        let element = self.element(place);
+        let (next, index, count) = (self.f.long(), self.f.long(), self.f.long());
+        let zero = LongOp::Imm(0);
+        self.push(Inst::Bucket { dest: count, hist, element: element.clone(), index: zero });
+        self.push(Inst::Copy { dest: next, value: zero });
+        let (head, body, after) = (self.f.block(), self.f.block(), self.f.block());
+        self.f.fall_to(head);
+        self.f.switch_to(head);
+        let most = LongOp::Imm(hist.buckets() as i64);
+        let in_range =
+            self.make(|dest| Inst::Cmp { op: CmpOp::Lt, dest, left: LongOp::Var(next), right: most });
+        let more = match limit {
+            None => in_range,
+            Some(right) => {
+                let within =
+                    self.make(|dest| Inst::Cmp { op: CmpOp::Lt, dest, left: LongOp::Var(next), right });
+                self.bin(BinOp::And, in_range, within)
+            }
+        };
+        self.f.end(Term::Branch { condition: more, then: body, otherwise: after });
+        self.f.switch_to(body);
+        self.push(Inst::Tick { count: foreach.body.len() as u32 + 1 });
+        self.push(Inst::Copy { dest: index, value: LongOp::Var(next) });
+        self.push(Inst::Bin { op: BinOp::Add, dest: next, left: LongOp::Var(next), right: LongOp::Imm(1) });
+        if let [key] = foreach.keys.as_slice()
+            && let Dest::Long(dest) = self.local(*key)
+        {
+            self.push(Inst::Copy { dest, value: LongOp::Var(index) });
+        }
+        if let Some(value) = foreach.value
+            && let Dest::Long(dest) = self.local(value)
+        {
+            self.push(Inst::Bucket { dest, hist, element, index: LongOp::Var(index) });
+        }
+        self.loops.push(LoopTargets { after, again: head });
+        self.stmts(&foreach.body);
+        self.loops.pop();
+        self.f.fall_to(head);
+        self.f.switch_to(after);
+    }
+
     fn foreach(&mut self, foreach: &'p Foreach) {
+        if let (true, Iterated::Hist { hist, place }) = (self.is_kernel(), &foreach.over) {
+            return self.buckets(foreach, *hist, place);
+        }
         let iter = self.f.iter();
         let limit = foreach.limit.as_ref().map(|limit| self.long(limit));
         match &foreach.over {
@@ -157,6 +215,9 @@ impl<'p> Body<'_, 'p> {
         let value: Option<Dest> = foreach.value.map(|value| self.local(value));
         self.f.end(Term::IterNext { iter, keys, value, body, done: after });
         self.f.switch_to(body);
+        if self.is_kernel() {
+            self.push(Inst::Tick { count: foreach.body.len() as u32 + 1 });
+        }
         self.loops.push(LoopTargets { after, again: head });
         self.stmts(&foreach.body);
         self.loops.pop();

@@ -13,6 +13,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::lower::Abilities;
+use crate::lower::visit::{self, Owner};
 use crate::sema::program::{
     Element, Expr, ExprKind, Global, GlobalId, GlobalTy, Iterated, Place, Probe, Program, Stmt, StmtKind,
     Trigger, Ty,
@@ -25,6 +27,8 @@ use tracer_common::stat::StatOp;
 pub(super) struct Usage {
     /// Touched by kernel code.
     pub(super) shared: Vec<bool>,
+    /// Statistics of which kernel code reads buckets, and must know whether there are values.
+    pub(super) counted: Vec<bool>,
     /// Visited unsorted, or dropping what is oldest.
     pub(super) ordered: Vec<bool>,
     /// Written by handlers one at a time only.
@@ -43,6 +47,8 @@ pub(super) struct Touches {
     updated: BTreeSet<u32>,
     written: BTreeSet<u32>,
     any: BTreeSet<u32>,
+    /// Whose buckets are read.
+    buckets: BTreeSet<u32>,
     functions: BTreeSet<u32>,
     /// Globals and functions in the order of their first mention.
     globals_seen: Vec<u32>,
@@ -51,7 +57,7 @@ pub(super) struct Touches {
 
 impl Usage {
     /// Analyses a program.
-    pub(super) fn new(program: &Program) -> Usage {
+    pub(super) fn new(program: &Program, abilities: Abilities) -> Usage {
         let count = program.globals.len();
         let varies = |global: &Global| matches!(global.ty, GlobalTy::Stats(f) if f.variance.is_some());
         let guarded = (0u32..).zip(&program.globals).filter(|(_, global)| varies(global)).map(|(n, _)| n);
@@ -59,6 +65,7 @@ impl Usage {
         let wraps = program.globals.iter().map(|global| global.wrap);
         let mut usage = Usage {
             shared: vec![false; count],
+            counted: vec![false; count],
             ordered: wraps.collect(),
             guarded: guarded.collect(),
             wide: BTreeSet::new(),
@@ -66,6 +73,10 @@ impl Usage {
         // What handlers write in the kernel, and what they do beside it in the user domain.
         let mut kernel = BTreeSet::new();
         let mut beside = Vec::new();
+        // What is visited at the hit: nobody may remove elements meanwhile, and nothing may come between a visit and a
+        // `delete` after it.
+        let mut visited = BTreeSet::new();
+        let mut removed = BTreeSet::new();
         for probe in &program.probes {
             if !probe.trigger.is_user() {
                 let mut touches = Touches::of_probe(program, probe);
@@ -76,17 +87,28 @@ impl Usage {
                 for global in &touches.any {
                     usage.shared[*global as usize] = true;
                 }
+                for global in &touches.buckets {
+                    usage.counted[*global as usize] = true;
+                }
                 usage.guarded.extend(touches.read.intersection(&touches.overwritten));
+                visited.extend(visit::visited(program, abilities, &probe.body));
+                removed.extend(&touches.removed);
                 kernel.extend(touches.written);
                 walk::stmts(&probe.body, &mut |stmt| {
-                    if matches!(stmt.kind, StmtKind::Foreach(_)) {
+                    if matches!(stmt.kind, StmtKind::Foreach(_))
+                        && !visit::at_the_hit(program, abilities, Owner::Handler(&probe.body), stmt)
+                    {
                         beside.push(Touches::of(program, std::slice::from_ref(stmt)));
                     }
                 });
             } else if matches!(probe.trigger, Trigger::Timer { .. }) {
-                beside.push(Touches::of(program, &probe.body));
+                let touches = Touches::of(program, &probe.body);
+                removed.extend(&touches.removed);
+                beside.push(touches);
             }
         }
+        removed.extend((0u32..).zip(&program.globals).filter(|(_, global)| global.wrap).map(|(n, _)| n));
+        usage.guarded.extend(visited.intersection(&removed));
         usage.guard_beside(program, &kernel, &beside);
         let bodies = program.probes.iter().map(|p| &p.body).chain(program.functions.iter().map(|f| &f.body));
         for body in bodies {
@@ -147,6 +169,23 @@ impl Touches {
         found.into_iter().map(GlobalId).collect()
     }
 
+    /// The same for a kernel handler, and the arrays that it visits at the hit.
+    pub(super) fn locks_of_handler(&self, usage: &Usage, visited: BTreeSet<u32>) -> Vec<GlobalId> {
+        let locks = self.locks(usage).into_iter().map(|global| global.0);
+        let found: BTreeSet<u32> = locks.chain(visited).collect();
+        found.into_iter().map(GlobalId).collect()
+    }
+
+    /// Whether globals are changed.
+    pub(super) fn changes(&self) -> bool {
+        !self.written.is_empty()
+    }
+
+    /// Whether something is touched that the whole handler changes.
+    pub(super) fn reads_what_changes(&self, handler: &Touches) -> bool {
+        !self.any.is_disjoint(&handler.written)
+    }
+
     fn writes(&mut self, global: GlobalId) {
         self.touch(global);
         self.written.insert(global.0);
@@ -172,7 +211,10 @@ impl Touches {
                 }
                 StmtKind::Foreach(foreach) => match &foreach.over {
                     Iterated::Array { global, .. } => self.reads(*global),
-                    Iterated::Hist { place, .. } => self.reads(place.global),
+                    Iterated::Hist { place, .. } => {
+                        self.reads(place.global);
+                        self.buckets.insert(place.global.0);
+                    }
                 },
                 _ => {}
             }
@@ -191,7 +233,11 @@ impl Touches {
             ExprKind::Get(Element { global, .. })
             | ExprKind::Contains { global, .. }
             | ExprKind::Stat { global, .. } => self.reads(*global),
-            ExprKind::Bucket { element, .. } | ExprKind::Hist { element, .. } => self.reads(element.global),
+            ExprKind::Bucket { element, .. } => {
+                self.reads(element.global);
+                self.buckets.insert(element.global.0);
+            }
+            ExprKind::Hist { element, .. } => self.reads(element.global),
             ExprKind::Aggregate { element, .. } => self.writes(element.global),
             ExprKind::Assign { place: Place::Global(element), .. } => self.overwrites(element.global),
             ExprKind::Modify { place: Place::Global(element), op, .. } => {

@@ -449,6 +449,16 @@ fn explain(artifact: &Artifact, program: &Code, number: usize, refused: &LoadRef
         .and_then(|origin| origin.place)
         .and_then(|place| module.places.get(place.index()))
         .map_or(String::from("an unknown place"), |place| place.text.clone());
+    // A verifier follows so many instructions and jumps, and no more.
+    let is_limit = ["jumps is too complex", "BPF program is too large", "combined stack size"]
+        .iter()
+        .any(|words| refused.log.contains(words));
+    if is_limit || refused.error.raw_os_error() == Some(crate::sys::bpf_map::FULL) {
+        let part = if at.is_some() { format!(" (it gave up at {place})") } else { String::new() };
+        return RunError::Rejected(format!(
+            "a handler is too large for this kernel's verifier{part}: make it shorter, with fewer branches in its loops and less recursion, or do a part of it in a timer or end probe"
+        ));
+    }
     let near = at.unwrap_or(0);
     let listing: String = code
         .insns

@@ -5,6 +5,8 @@
 //!
 //! **Not here:** the frame around it (`script`), what comes out (`outcome`).
 
+mod visit;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -113,6 +115,13 @@ struct Generator<'c> {
     function: Option<Ty>,
     /// In the arguments of output: what only the user domain can do.
     late: bool,
+    /// Whether arrays are visited and looked through at all, which old kernels cannot do.
+    modern: bool,
+    /// Whether what is visited is sorted.
+    sorted: bool,
+    /// Arrays that are being visited.
+    visiting: Vec<&'static str>,
+    visits: usize,
 }
 
 /// Makes a script.
@@ -130,12 +139,17 @@ pub fn generate(choices: &mut Choices) -> Script {
         loops: 0,
         function: None,
         late: false,
+        modern: false,
+        sorted: false,
+        visiting: Vec::new(),
+        visits: 0,
     };
     g.budget = g.choices.of(&[25, 50, 100, 150]);
     let string_len = g.choices.of(&[512, 512, 128, 64, 20]);
     let size = g.choices.of(&["", "", "", "[3]"]);
-    let wrap = if g.choices.one_in(12) { "%" } else { "" };
-    let ordered = g.choices.one_in(3);
+    let ordered = g.choices.one_in(2);
+    (g.modern, g.sorted) = (g.choices.one_in(2), !ordered);
+    let wrap = if ordered && g.choices.one_in(8) { "%" } else { "" };
     let fields = g.choices.below(64);
     let mut functions = String::new();
     while g.functions.len() < 3 && g.choices.one_in(3) {
@@ -279,7 +293,7 @@ impl Generator<'_> {
 
     fn statement(&mut self, depth: usize) -> String {
         let simple = depth == 0 || self.budget == 0;
-        let kind = self.choices.below(if simple { 9 } else { 17 });
+        let kind = self.choices.below(if simple { 9 } else { 20 });
         let text = match kind {
             0 | 1 => {
                 let ty = self.choices.of(&[Long, Str]);
@@ -294,7 +308,9 @@ impl Generator<'_> {
             5 => {
                 let (name, keys, _) = self.choices.of(&ARRAYS);
                 self.used.insert(name, ());
-                if self.choices.one_in(4) {
+                if self.visiting.contains(&name) {
+                    format!("gs = {}", self.effect_str("gs", depth))
+                } else if self.choices.one_in(4) {
                     format!("delete {name}")
                 } else {
                     format!("delete {}", self.place(name, keys, depth))
@@ -318,6 +334,11 @@ impl Generator<'_> {
             11 | 12 => self.try_catch(depth),
             13 | 14 => self.for_loop(depth),
             15 => self.while_loop(depth),
+            16 | 17 if self.modern && self.visiting.len() < 2 => self.foreach(depth),
+            18 if self.modern => match self.delete_slice(depth) {
+                Some(text) => text,
+                None => self.update(depth),
+            },
             _ => {
                 let place = self.place_of(Str, depth);
                 format!("{place} = {}", self.str(depth))
@@ -356,6 +377,11 @@ impl Generator<'_> {
                 None => self.update(depth),
             },
         }
+    }
+
+    fn effect_str(&mut self, name: &'static str, depth: usize) -> String {
+        self.used.insert(name, ());
+        self.str(depth)
     }
 
     fn effect_on(&mut self, name: &'static str, depth: usize) -> String {
@@ -465,7 +491,7 @@ impl Generator<'_> {
     fn long(&mut self, depth: usize) -> String {
         let simple = depth == 0 || !self.spend();
         let less = depth.saturating_sub(1);
-        match self.choices.below(if simple { 5 } else { 21 }) {
+        match self.choices.below(if simple { 5 } else { 24 }) {
             0 => self.choices.below(4).to_string(),
             1 if !self.longs.is_empty() => {
                 let n = self.choices.below(self.longs.len());
@@ -523,6 +549,13 @@ impl Generator<'_> {
                 }
             }
             17 => format!("strlen({})", self.str(less)),
+            21 if self.modern => self.extractor(less),
+            22 if self.modern => self.contains_slice(less),
+            23 => {
+                let pattern =
+                    self.choices.of(&["a", "^a*b", "[0-9]+8", "(ab|cd)e?$", "x.?y", "^$", "[[:digit:]]{3}"]);
+                format!("({} {} \"{pattern}\")", self.str(less), self.choices.of(&["=~", "!~"]))
+            }
             18 => format!("stringat({}, {})", self.str(less), self.long(less)),
             19 if self.late => match self.choices.below(2) {
                 0 => format!("strtol({}, {})", self.str(less), self.choices.of(&["10", "0", "16", "8"])),
@@ -542,7 +575,7 @@ impl Generator<'_> {
     fn str(&mut self, depth: usize) -> String {
         let simple = depth == 0 || !self.spend();
         let less = depth.saturating_sub(1);
-        match self.choices.below(if simple { 4 } else { 12 }) {
+        match self.choices.below(if simple { 4 } else { 14 }) {
             0 => format!("\"{}\"", self.choices.of(&STRINGS)),
             1 if !self.strings.is_empty() => {
                 let n = self.choices.below(self.strings.len());
@@ -561,10 +594,8 @@ impl Generator<'_> {
                 self.used.insert(name, ());
                 self.place(name, keys, less)
             }
-            9 if self.late => match self.choices.below(2) {
-                0 => format!("substr({}, {}, {})", self.str(less), self.long(less), self.long(less)),
-                _ => format!("sprintf(\"<%d|%s>\", {}, {})", self.long(less), self.str(less)),
-            },
+            12 => format!("substr({}, {}, {})", self.str(less), self.long(less), self.long(less)),
+            13 => self.text_of(less),
             9 => {
                 let place = self.place_of(Str, less);
                 format!("({place} = {})", self.str(less))
@@ -577,6 +608,10 @@ impl Generator<'_> {
     }
 
     fn call(&mut self, result: Option<Ty>, depth: usize) -> Option<String> {
+        // A function may change what is being visited.
+        if !self.visiting.is_empty() {
+            return None;
+        }
         let fit: Vec<usize> = (0..self.functions.len())
             .filter(|n| result.is_none_or(|ty| self.functions[*n].result == ty))
             .collect();
@@ -615,7 +650,13 @@ impl Generator<'_> {
                 name.to_owned()
             }
             _ => {
-                let fit: Vec<_> = ARRAYS.iter().filter(|(_, _, value)| *value == ty).collect();
+                let fit: Vec<_> = ARRAYS
+                    .iter()
+                    .filter(|(name, _, value)| *value == ty && !self.visiting.contains(name))
+                    .collect();
+                if fit.is_empty() {
+                    return self.local(ty);
+                }
                 let (name, keys, _) = *fit[self.choices.below(fit.len())];
                 self.used.insert(name, ());
                 self.place(name, keys, depth.saturating_sub(1))
@@ -625,6 +666,7 @@ impl Generator<'_> {
 
     fn statistic_place(&mut self, depth: usize) -> (String, &'static [Ty]) {
         let (name, keys) = self.choices.of(&STATS);
+        let (name, keys) = if self.visiting.contains(&name) { STATS[0] } else { (name, keys) };
         self.used.insert(name, ());
         (if keys.is_empty() { name.to_owned() } else { self.place(name, keys, depth) }, keys)
     }

@@ -102,7 +102,7 @@ pub fn in_kernel(script: &Script, target: &Target) -> Result<Outcome, Failure> {
     trial(&artifact, target, &hits, Box::new(sink.clone())).map_err(|error| {
         let text = error.to_string();
         // A verifier follows so many jumps and instructions and no more; all else that it refuses is wrong code.
-        if text.contains("jumps is too complex") || text.contains("BPF program is too large") {
+        if text.contains("too large for this kernel's verifier") {
             return Refusal::Unsupported("the handler is too large for this kernel's verifier".into()).into();
         }
         Failure::Bug(text)

@@ -133,9 +133,8 @@ impl<'m> Verifier<'m> {
                     }
                 }
             }
-            Inst::Bucket { hist, element, .. }
-            | Inst::PrintHist { hist, element }
-            | Inst::HistText { hist, element, .. } => {
+            Inst::Bucket { hist, element, .. } => self.hist(function, *hist, element),
+            Inst::PrintHist { hist, element } | Inst::HistText { hist, element, .. } => {
                 self.only(function, Domain::User);
                 self.hist(function, *hist, element);
             }
@@ -152,7 +151,6 @@ impl<'m> Verifier<'m> {
                 }
             }
             Inst::Iterate { global, keys, sort, .. } => {
-                self.only(function, Domain::User);
                 if let Some(global) = self.slice(function, *global, keys) {
                     self.check(!global.keys.is_empty(), "only arrays are visited");
                     self.sort(sort.as_ref(), global.keys.len(), Some(&global.ty));
@@ -177,7 +175,6 @@ impl<'m> Verifier<'m> {
                 None => self.fail("this function returns nothing"),
             },
             Term::IterNext { iter, keys, value, .. } => {
-                self.only(function, Domain::User);
                 let value = value.as_ref().map(kind_of_dest);
                 match visited.get(iter) {
                     // Nothing starts it: told by the control flow.
@@ -229,9 +226,6 @@ impl<'m> Verifier<'m> {
 
     fn slice(&mut self, function: &Function, id: GlobalId, keys: &[Key]) -> Option<&'m Global> {
         let global = self.touch(function, id)?;
-        if function.domain == Domain::Kernel && keys.iter().any(Option::is_none) {
-            self.fail("`*` only in user functions");
-        }
         // `*` is of any kind.
         let given = keys.iter().zip(&global.keys).map(|(key, ty)| key.as_ref().map_or(*ty, kind_of));
         if keys.len() == global.keys.len() {

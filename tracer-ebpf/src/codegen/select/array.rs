@@ -4,6 +4,7 @@ use super::super::callback;
 use super::super::vcode::{Base, Constant, VInsn, VReg};
 use super::{FRAME_KEY, Memory, Result, Selector};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Size};
+use alloc::format;
 use tracer_common::ir::{Arg, Dest, Element, GlobalId, Key, LongOp, Ty, UpdateOp, Var};
 use tracer_common::layout::{Home, align8};
 use tracer_common::record::ErrorKind;
@@ -318,6 +319,9 @@ impl Selector<'_, '_> {
     }
 
     pub(super) fn contains(&mut self, dest: Var, global: GlobalId, keys: &[Key]) -> Result {
+        if keys.iter().any(Option::is_none) {
+            return self.contains_slice(dest, global, keys);
+        }
         let key = self.full_key(global, keys);
         let found = self.find(global, key);
         let result = self.reg();
@@ -332,6 +336,9 @@ impl Selector<'_, '_> {
     }
 
     pub(super) fn delete(&mut self, global: GlobalId, keys: &[Key]) -> Result {
+        if keys.iter().any(Option::is_none) {
+            return self.delete_slice(global, keys);
+        }
         let key = self.full_key(global, keys);
         let map = Constant::Map(self.map_of(global));
         let key = self.address(key);
@@ -366,28 +373,55 @@ impl Selector<'_, '_> {
 
     /// Drops the oldest element of a full array that wraps.
     fn evict(&mut self, global: GlobalId) -> Result {
-        let layout = &self.shared.layout.globals[global.index()];
+        let layout = self.shared.layout.globals[global.index()].clone();
         let (key_size, Some(inserted)) = (layout.key_size, layout.inserted) else {
             panic!("this is a bug: array {global} wraps but does not know what is oldest (lower::usage)")
         };
         if !self.shared.target.features.for_each_map_elem {
             return self.kernel_lacks("insert into an array that wraps", "5.13");
         }
-        if layout.cell.is_some() {
-            // Each CPU knows only when it saw an element first itself.
-            return self.unsupported("an array of statistics that wraps");
+        if layout.cell.is_some() && !self.shared.target.features.lookup_percpu_elem {
+            return self.kernel_lacks("insert into an array of statistics that wraps", "5.19");
         }
-        if key_size + 8 > FRAME_KEY {
-            return self.unsupported("an array that wraps, with keys of more than 120 bytes,");
-        }
-        let map = Constant::Map(self.map_of(global));
-        let function = Constant::Function(callback::oldest(self.shared, inserted, key_size)?);
-        let found = self.temporary(8 + key_size);
+        self.calls_back(1);
+        // Its time, at first the largest number, and then its key, or where that is.
+        let is_large = key_size > FRAME_KEY;
+        let found = self.frame_temporary(8 + if is_large { 8 } else { key_size });
         self.store(Size::Dw, found, -1);
-        self.store_bytes(found.at(8), b"", key_size);
+        let oldest = if is_large {
+            let oldest = self.area().at(align8(key_size) + align8(layout.value_size) + 8);
+            if let super::Arg::Reg(address) = self.address(oldest) {
+                self.store(Size::Dw, found.at(8), address);
+            }
+            oldest
+        } else {
+            self.store_bytes(found.at(8), b"", key_size);
+            found.at(8)
+        };
+        let map = Constant::Map(self.map_of(global));
+        let routine = self.routine(format!("oldest_{}", global.0), |s, [_, key, value, context]| {
+            let memory = |reg| Memory { base: Base::Reg(reg), off: 0 };
+            let newer = s.giving(0);
+            let time = if layout.cell.is_some() {
+                s.first_seen(global, key, inserted)
+            } else {
+                s.load_from(Size::Dw, memory(value).at(inserted))
+            };
+            let best = s.load_from(Size::Dw, memory(context));
+            s.jump_if(JumpOp::Ge, time, best, newer);
+            s.store(Size::Dw, memory(context), time);
+            let to = if is_large {
+                memory(s.load_from(Size::Dw, memory(context).at(8)))
+            } else {
+                memory(context).at(8)
+            };
+            s.copy_field(to, memory(key), key_size);
+            s.give(0);
+            Ok(())
+        })?;
         let address = self.address(found);
-        self.call(Helper::ForEachMapElem, &[map.into(), function.into(), address, 0i64.into()]);
-        let key = self.address(found.at(8));
+        self.call(Helper::ForEachMapElem, &[map.into(), routine.into(), address, 0i64.into()]);
+        let key = self.address(oldest);
         self.call(Helper::MapDeleteElem, &[map.into(), key]);
         Ok(())
     }

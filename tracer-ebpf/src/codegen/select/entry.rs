@@ -35,7 +35,7 @@ impl Selector<'_, '_> {
         self.leave = self.plain_exit;
         self.aside(self.plain_exit, |s| {
             s.under_way(-1);
-            s.push(VInsn::Exit);
+            s.push(VInsn::Exit(0));
         });
         // Before the session is looked at: who ends it sees the program or is seen by it.
         self.under_way(1);

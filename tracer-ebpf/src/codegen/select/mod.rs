@@ -6,10 +6,12 @@
 //!
 //! Rooms, in reading order: this file (the selector's tools, terminators), `entry` (what every program does first and
 //! last), `sleep` (programs that fetch pages), `scalar`, `memory`, `string`, `compare`,
-//! `bytes` (of any value, as text), `number` (as text), `array`, `statistic`, `variance`, `record` (what is sent, errors included),
+//! `bytes` (of any value, as text), `number` (as text), `array`, `routine` (what helpers call back), `slice`, `visit` (`foreach`),
+//! `statistic`, `bucket`, `variance`, `record` (what is sent, errors included),
 //! `diagnostic` (what programs tell about themselves).
 
 mod array;
+mod bucket;
 pub(super) mod bytes;
 mod compare;
 mod diagnostic;
@@ -18,13 +20,16 @@ mod memory;
 mod number;
 mod record;
 mod regex;
+mod routine;
 mod scalar;
 pub(super) mod sleep;
+mod slice;
 pub(crate) mod stack;
 mod statistic;
 mod string;
 mod substr;
 mod variance;
+mod visit;
 
 use self::sleep::Sleep;
 use super::loops::{self, Loop};
@@ -38,7 +43,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{
-    Block, CmpOp, Dest, Function, GlobalId, Inst, LongOp, Module, PlaceId, StrVar, Term, UpdateOp, Var,
+    Block, CmpOp, Dest, Function, GlobalId, Inst, Iter, LongOp, Module, PlaceId, StrVar, Term, UpdateOp, Var,
     Visitor,
 };
 use tracer_common::ledger::{self, Cell};
@@ -87,6 +92,7 @@ pub(super) fn select(shared: &mut Shared<'_>, program: u32) -> Result<VCode> {
         failure: None,
         caught: None,
         digits: Vec::new(),
+        visits: Vec::new(),
     };
     selector.function()?;
     Ok(selector.code)
@@ -187,6 +193,8 @@ struct Selector<'s, 'm> {
     caught: Option<VReg>,
     /// Blocks that write a fault's address into the text and go to a catch block.
     digits: Vec<((ErrorKind, Block), Label)>,
+    /// Iterators.
+    visits: Vec<(Iter, visit::Visit)>,
 }
 
 impl Selector<'_, '_> {
@@ -337,12 +345,12 @@ impl Selector<'_, '_> {
                 self.caught_text(*dest);
                 Ok(())
             }
+            Inst::Iterate { iter, keys, sort, limit, .. } => self.iterate(*iter, keys, *sort, *limit),
+            Inst::Bucket { dest, hist, element, index } => self.bucket(*dest, *hist, element, *index),
             Inst::VarsText { .. }
-            | Inst::Bucket { .. }
             | Inst::PrintHist { .. }
             | Inst::HistText { .. }
             | Inst::Print { .. }
-            | Inst::Iterate { .. }
             | Inst::IterateHist { .. } => {
                 panic!("this is a bug: {inst:?} belongs to the user domain (pass 3; dump with -p3)")
             }
@@ -373,8 +381,9 @@ impl Selector<'_, '_> {
             // A handler returns nothing; inlined functions have no returns left.
             Term::Return(_) | Term::Next => self.jump(self.leave),
             Term::Raise(message) => return self.raise_message(*message),
-            Term::IterNext { .. } => {
-                panic!("this is a bug: foreach belongs to the user domain (pass 3; dump with -p3)")
+            Term::IterNext { iter, keys, value, body, done } => {
+                let (body, done) = (self.labels[body.index()], self.labels[done.index()]);
+                return self.iter_next(*iter, (keys, *value), body, done);
             }
         }
         Ok(())
@@ -513,6 +522,11 @@ impl Selector<'_, '_> {
         if size > FRAME_KEY {
             return self.area();
         }
+        self.frame_temporary(size)
+    }
+
+    /// The same, in the frame however large it is.
+    fn frame_temporary(&mut self, size: u32) -> Memory {
         self.code.slots.push(SlotInfo { size, temporary: Some(self.temporary) });
         self.temporary += size;
         Memory { base: Base::Slot(Slot(self.code.slots.len() as u32 - 1)), off: 0 }

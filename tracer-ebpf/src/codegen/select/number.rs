@@ -23,6 +23,15 @@ impl Selector<'_, '_> {
         else {
             return self.unsupported("sprintf() other than for printing");
         };
+        if conversion.kind == ConversionKind::Character {
+            let (number, home) = (self.source(*number), self.home(dest));
+            let byte = self.temporary(8);
+            self.store(Size::Dw, byte, 0);
+            self.store(Size::B, byte, number);
+            let from = self.address(byte);
+            self.string_from(home, self.capacity(dest), from);
+            return Ok(());
+        }
         let (base, digits) = match conversion.kind {
             ConversionKind::Signed | ConversionKind::Unsigned => (10, 20),
             ConversionKind::Octal => (8, 22),
@@ -137,10 +146,14 @@ impl Selector<'_, '_> {
     }
 }
 
-/// The one conversion that a format consists of, when it is a number that needs no more than padding.
+/// The one conversion that a format consists of, when it is a number that needs no more than padding, or one character.
 fn single(format: &[Part]) -> Option<&Conversion> {
     match format {
-        [Part::Conversion(conversion)] if conversion.is_padded_number() => Some(conversion),
+        [Part::Conversion(conversion)]
+            if conversion.is_padded_number() || conversion.is_plain_character() =>
+        {
+            Some(conversion)
+        }
         _ => None,
     }
 }

@@ -171,7 +171,7 @@ impl Selector<'_, '_> {
         }
         self.store(Size::Dw, state.at(unwind::IS_ENTRY as u32), i32::from(self.is_entry()));
         let function = unwind::walk(self.shared, layout, begin)?;
-        self.code.below = unwind::FRAMES;
+        self.code.below = self.code.below.max(unwind::FRAMES);
         let count = self.call_function(function, state);
         // It never is more; the verifier does not know.
         self.alu(AluOp::And, count, (self.depth() + 1).next_power_of_two() as i32 - 1);

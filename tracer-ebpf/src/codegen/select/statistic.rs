@@ -87,20 +87,13 @@ impl Selector<'_, '_> {
         if !self.shared.target.features.lookup_percpu_elem {
             return self.kernel_lacks("read a statistic", "5.19");
         }
+        if keys.iter().any(Option::is_none) {
+            return self.stat_slice(dest, op, global, keys);
+        }
         let layout = self.shared.layout.globals[global.index()].clone();
         let Some(cell) = layout.cell else {
             panic!("this is a bug: a number of {global}, which is no statistic (ir::verify)")
         };
-        let (count, extreme) = match op {
-            StatOp::Count => (cell.count, None),
-            StatOp::Sum | StatOp::Avg => (cell.count.filter(|_| op == StatOp::Avg), cell.sum),
-            StatOp::Min => (cell.count, cell.min),
-            StatOp::Max => (cell.count, cell.max),
-            StatOp::Variance => (cell.count, cell.variance),
-        };
-        if (op != StatOp::Sum && count.is_none()) || (op != StatOp::Count && extreme.is_none()) {
-            panic!("this is a bug: {global} does not keep what {op:?} needs (sema)");
-        }
         let map = self.map_of(global);
         let key = match layout.home {
             Home::StatScalar { .. } => {
@@ -123,6 +116,43 @@ impl Selector<'_, '_> {
         let (seen, total) = (self.reg(), self.reg());
         self.constant(seen, 0);
         self.constant(total, 0);
+        self.add_cells(op, global, (map, key), (seen, total));
+        let dst = self.var(dest);
+        match op {
+            StatOp::Count => self.mov(dst, seen),
+            StatOp::Sum => self.mov(dst, total),
+            _ => {
+                self.raise_if(JumpOp::Eq, seen, 0, ErrorKind::Empty, global.0 as i32);
+                if op == StatOp::Avg {
+                    self.quotient(total, seen);
+                }
+                self.mov(dst, total);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the cells of all CPUs to what was seen before: how many values, and what the number asks for.
+    pub(super) fn add_cells(
+        &mut self,
+        op: StatOp,
+        global: GlobalId,
+        (map, key): (u32, Memory),
+        (seen, total): (VReg, VReg),
+    ) {
+        let Some(cell) = self.shared.layout.globals[global.index()].cell.clone() else {
+            panic!("this is a bug: a number of {global}, which is no statistic (ir::verify)")
+        };
+        let (count, extreme) = match op {
+            StatOp::Count => (cell.count, None),
+            StatOp::Sum | StatOp::Avg => (cell.count.filter(|_| op == StatOp::Avg), cell.sum),
+            StatOp::Min => (cell.count, cell.min),
+            StatOp::Max => (cell.count, cell.max),
+            StatOp::Variance => (cell.count, cell.variance),
+        };
+        if (op != StatOp::Sum && count.is_none()) || (op != StatOp::Count && extreme.is_none()) {
+            panic!("this is a bug: {global} does not keep what {op:?} needs (sema)");
+        }
         self.each_cpu(map, key, |s, cell| {
             let memory = |offset: u32| Memory { base: Base::Reg(cell), off: offset as i32 };
             let on = s.block(false);
@@ -154,19 +184,6 @@ impl Selector<'_, '_> {
             s.jump(on);
             s.at(on);
         });
-        let dst = self.var(dest);
-        match op {
-            StatOp::Count => self.mov(dst, seen),
-            StatOp::Sum => self.mov(dst, total),
-            _ => {
-                self.raise_if(JumpOp::Eq, seen, 0, ErrorKind::Empty, global.0 as i32);
-                if op == StatOp::Avg {
-                    self.quotient(total, seen);
-                }
-                self.mov(dst, total);
-            }
-        }
-        Ok(())
     }
 
     /// Forgets all values of a statistic that is no array.

@@ -9,7 +9,7 @@ use super::{Memory, Result, Selector, long_dest};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
 use alloc::vec::Vec;
 use tracer_common::intrinsic::Intrinsic;
-use tracer_common::ir::{Arg, Dest, Function, LongOp, SiteFact, Space, StrOp, StrVar, Var, Visitor};
+use tracer_common::ir::{Arg, Dest, Function, LongOp, SiteFact, Space, StrOp, StrVar, Term, Var, Visitor};
 use tracer_common::layout::{MapKind, MapSpec, align8};
 use tracer_common::ledger::{self, Cell};
 use tracer_common::manifest::ProgramKind;
@@ -160,6 +160,13 @@ impl Selector<'_, '_> {
     fn is_padded(&self, var: StrVar) -> bool {
         use tracer_common::ir::Inst;
         let small = align8(self.capacity(var)) <= STORED_LITERAL;
+        let visited = |term: &Term| match term {
+            Term::IterNext { keys, value, .. } => keys.iter().chain(value).any(|d| *d == Dest::Str(var)),
+            _ => false,
+        };
+        if self.function.blocks.iter().any(|block| visited(&block.term.0)) {
+            return false;
+        }
         self.function.blocks.iter().flat_map(|block| &block.insts).all(|(inst, _)| {
             written(inst) != Some(var)
                 || matches!(inst, Inst::Call { intrinsic: Intrinsic::Execname, .. })
