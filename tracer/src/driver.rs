@@ -77,7 +77,10 @@ pub fn abilities(target: &Target) -> Abilities {
         reads_statistics: target.features.lookup_percpu_elem,
         trampolines: target.features.fentry,
         long_keys: target.features.long_keys,
-        visits_arrays: target.features.for_each_map_elem && target.features.bpf_loop,
+        finds_slices: target.features.for_each_map_elem && target.features.bpf_loop,
+        visits_arrays: target.features.for_each_map_elem
+            && target.features.bpf_loop
+            && target.features.may_goto,
     }
 }
 

@@ -259,7 +259,7 @@ impl<'p> Body<'_, 'p> {
 
     /// Whether these keys are a slice, which this kernel lets no handler look for.
     fn lacks_slices(&self, keys: &[Option<Expr>]) -> bool {
-        self.is_kernel() && !self.lower.abilities.visits_arrays && keys.iter().any(Option::is_none)
+        self.is_kernel() && !self.lower.abilities.finds_slices && keys.iter().any(Option::is_none)
     }
 
     /// Pass 2 decides types; a string here is our mistake.

@@ -186,7 +186,7 @@ impl Judge<'_> {
             ExprKind::Stat { op, keys, .. } => {
                 let is_slice = keys.iter().any(Option::is_none);
                 self.abilities.reads_statistics
-                    && (!is_slice || self.abilities.visits_arrays && *op != StatOp::Variance)
+                    && (!is_slice || self.abilities.finds_slices && *op != StatOp::Variance)
             }
             ExprKind::Bucket { .. } => self.abilities.reads_statistics,
             ExprKind::Target(target) => matches!(target.value, TargetValue::Value(_)),
@@ -204,7 +204,7 @@ impl Judge<'_> {
 
     /// Whether an element, or a slice, can be looked for.
     fn visits(&self, keys: &[Option<Expr>]) -> bool {
-        self.abilities.visits_arrays || keys.iter().all(Option::is_some)
+        self.abilities.finds_slices || keys.iter().all(Option::is_some)
     }
 
     fn function(&mut self, function: FunctionId) -> bool {

@@ -74,14 +74,22 @@ pub struct Abilities {
     pub trampolines: bool,
     /// Keys of shared arrays above 512 bytes (5.11).
     pub long_keys: bool,
-    /// Visits arrays (5.17): `foreach` and slices at the hit.
+    /// Looks through arrays (5.17): slices at the hit.
+    pub finds_slices: bool,
+    /// Visits arrays (6.9): `foreach` at the hit. Without `may_goto`, verifiers follow every round of its loop, and few
+    /// bodies are small enough for that.
     pub visits_arrays: bool,
 }
 
 impl Abilities {
     /// Those of the newest kernels.
-    pub const ALL: Abilities =
-        Abilities { reads_statistics: true, trampolines: true, long_keys: true, visits_arrays: true };
+    pub const ALL: Abilities = Abilities {
+        reads_statistics: true,
+        trampolines: true,
+        long_keys: true,
+        finds_slices: true,
+        visits_arrays: true,
+    };
 }
 
 /// Translates a program. Diagnostics go to the sink; the result is whole only when there are no errors among them.

@@ -61,7 +61,7 @@ impl<'p> Body<'_, 'p> {
             }
             StmtKind::Delete { global, keys } => {
                 let is_slice = keys.iter().any(Option::is_none);
-                if self.is_kernel() && is_slice && !self.lower.abilities.visits_arrays {
+                if self.is_kernel() && is_slice && !self.lower.abilities.finds_slices {
                     return self.emit_late(Moved::Stmt(stmt));
                 }
                 let keys = self.slice(*global, keys);

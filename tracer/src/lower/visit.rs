@@ -179,7 +179,7 @@ pub(super) fn cannot_move(body: &Body<'_, '_>, stmt: &Stmt) -> Option<Diagnostic
     let diagnostic = Diagnostic::error(Code::Unsupported, stmt.span, message).label(span, why);
     let hint = match &stmt.kind {
         StmtKind::Foreach(_) if !abilities.visits_arrays => {
-            "Linux 5.17 and newer let a handler visit an array; here, print inside the loop only, or do this in a timer or end probe"
+            "Linux 6.9 and newer let a handler visit an array; here, print inside the loop only, or do this in a timer or end probe"
         }
         StmtKind::Foreach(foreach) if !can_be_made(program, abilities, foreach) => match &foreach.over {
             Iterated::Array { .. } => {

@@ -87,7 +87,7 @@ pub fn shell(case: &Case, site: &Site<'_>) -> String {
 
 /// Asks the running kernel what it has, by what its symbol table holds; `$SYMBOLS` caches the answer.
 const FEATURES: &str = r#"SYMBOLS=${SYMBOLS:-$PWD/symbols}
-[ -e "$SYMBOLS" ] || grep -E ' [tT] (register_kprobe|uprobe_register|bpf_uprobe_multi_link_attach|register_fprobe_ips|__x64_sys_bpf|bpf_ringbuf_reserve|bpf_map_lookup_percpu_elem|bpf_for_each_map_elem|get_func_arg|bpf_get_func_arg)$' /proc/kallsyms >"$SYMBOLS"
+[ -e "$SYMBOLS" ] || grep -E ' [tT] (register_kprobe|uprobe_register|bpf_uprobe_multi_link_attach|register_fprobe_ips|__x64_sys_bpf|bpf_ringbuf_reserve|bpf_map_lookup_percpu_elem|bpf_for_each_map_elem|bpf_arena_alloc_pages|get_func_arg|bpf_get_func_arg)$' /proc/kallsyms >"$SYMBOLS"
 feature() {
     case $1 in
         kprobe) grep -q ' register_kprobe$' "$SYMBOLS" ;;
@@ -99,6 +99,8 @@ feature() {
         sleep) grep -q ' bpf_map_lookup_percpu_elem$' "$SYMBOLS" ;;
         # No symbol came with it in 5.11; this one came in 5.13.
         long_keys | for_each) grep -q ' bpf_for_each_map_elem$' "$SYMBOLS" ;;
+        # No symbol came with it in 6.9; this one did.
+        may_goto) grep -q ' bpf_arena_alloc_pages$' "$SYMBOLS" ;;
         btf) [ -r /sys/kernel/btf/vmlinux ] ;;
         root) [ "$(id -u)" = 0 ] ;;
         setpriv) command -v setpriv >/dev/null ;;
