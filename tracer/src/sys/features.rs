@@ -67,8 +67,9 @@ pub fn target(
             ProgType::Kprobe,
             &[zero, Insn::MovSx { wide: true, bits: 8, dst: Reg::R0, src: Reg::R0 }, zero, Insn::Exit],
         );
+    // It must go somewhere: Linux 6.12 refuses one of no distance.
     features.may_goto =
-        features.isa_v4 && loads(ProgType::Kprobe, &[Insn::MayGoto { off: 0 }, zero, Insn::Exit]);
+        features.isa_v4 && loads(ProgType::Kprobe, &[zero, Insn::MayGoto { off: 1 }, zero, Insn::Exit]);
     features.for_each_map_elem = features.attach_cookie || knows(Helper::ForEachMapElem);
     features.task_pt_regs = features.attach_cookie && knows(Helper::TaskPtRegs);
     features.bpf_loop = features.isa_v4 || (features.attach_cookie && knows(Helper::Loop));
