@@ -3,6 +3,7 @@
 //! A value takes its type from the target expression that it was assigned from: `p = $file`, `p = p->next`, a function
 //! that returns such a value, an element of an array that was given one. Types are names, resolved where they are used,
 //! as those of `@cast` are. They are looked for in the order of the text, once: it is what people write.
+//! A value that was assigned pointers of several types points to none of them for sure, and is not followed.
 //!
 //! **Not here:** what a type's members are (`target_var`), resolving (`resolve`).
 
@@ -20,6 +21,25 @@ pub(super) struct Pointee {
     pub ty: String,
     /// It is one of the kernel's, whatever code is traced.
     pub of_kernel: bool,
+    /// Another type that it may point to as well.
+    pub other: Option<String>,
+}
+
+impl Pointee {
+    /// What a value points to that points to this or, told later, to that.
+    pub(super) fn or(self, mut that: Pointee) -> Pointee {
+        let known = if self.ty == that.ty { self.other } else { Some(self.ty) };
+        that.other = that.other.or(known);
+        that
+    }
+
+    /// Adds a type to what is known of a value.
+    pub(super) fn join(known: Option<Pointee>, that: Pointee) -> Pointee {
+        match known {
+            Some(this) => this.or(that),
+            None => that,
+        }
+    }
 }
 
 /// Types of what script values point to, by name of the value.
@@ -71,7 +91,10 @@ impl Pointees {
             ExprKind::Assign { right, .. } => self.of(right, targets),
             ExprKind::Entry(inner) => self.of(inner, targets),
             ExprKind::Ternary { then, otherwise, .. } => {
-                self.of(then, targets).or_else(|| self.of(otherwise, targets))
+                match (self.of(then, targets), self.of(otherwise, targets)) {
+                    (then, Some(otherwise)) => Some(Pointee::join(then, otherwise)),
+                    (then, None) => then,
+                }
             }
             ExprKind::Call { name, args } => self.functions.get(&(name.name.clone(), args.len())).cloned(),
             _ => None,
@@ -89,8 +112,9 @@ impl Pointees {
             ExprKind::Index { base: Indexable::Array(array), .. } => &array.name,
             _ => return,
         };
-        if self.is_global.contains(name) { &mut self.globals } else { &mut self.locals }
-            .insert(name.clone(), ty);
+        let values = if self.is_global.contains(name) { &mut self.globals } else { &mut self.locals };
+        let ty = Pointee::join(values.remove(name), ty);
+        values.insert(name.clone(), ty);
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! **Not here:** what a place has (`families`), what is made of it (`build::target`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::diagnostics::{Code, Diagnostic};
@@ -81,43 +82,46 @@ impl<'s> Resolver<'s> {
         Ok(Resolved { value, ..resolved })
     }
 
-    /// `p->member` as the `@cast` that it means, when it is known what p points to.
-    fn as_cast(&self, target: &ast::TargetExpr) -> Option<ast::TargetExpr> {
-        let TargetRoot::Value(operand) = &target.root else { return None };
-        let pointee = self.pointees.of(operand, &self.targets)?;
+    /// What a target expression means: `p->member` is a `@cast`, where it is known what p points to.
+    fn meant<'t>(&self, target: &'t ast::TargetExpr) -> Result<Cow<'t, ast::TargetExpr>, Diagnostic> {
+        let TargetRoot::Value(operand) = &target.root else { return Ok(Cow::Borrowed(target)) };
+        let text = print_expr(operand);
+        let unknown = |message: String| Diagnostic::error(Code::UnresolvedTarget, target.root_span, message);
+        let Some(pointee) = self.pointees.of(operand, &self.targets) else {
+            return Err(unknown(format!("it is not known what {text} points to")).hint(format!(
+                "@cast({text}, \"type\") says it; else it must be assigned from a $variable before"
+            )));
+        };
+        if let Some(other) = &pointee.other {
+            let message = format!("{text} points to {other} or to {}", pointee.ty);
+            return Err(unknown(message).hint(format!("@cast({text}, \"type\") says which")));
+        }
         let root = TargetRoot::Cast {
             operand: operand.clone(),
             type_name: ast::Text::from(&*pointee.ty),
             module: pointee.of_kernel.then(|| ast::Text::from("kernel")),
         };
-        Some(ast::TargetExpr { root, ..target.clone() })
+        Ok(Cow::Owned(ast::TargetExpr { root, ..target.clone() }))
     }
 
     fn target(&mut self, expr: &ast::Expr, target: &ast::TargetExpr) {
-        let cast = self.as_cast(target);
-        if let (None, TargetRoot::Value(operand)) = (&cast, &target.root) {
-            let text = print_expr(operand);
-            let unknown = Diagnostic::error(
-                Code::UnresolvedTarget,
-                target.root_span,
-                format!("it is not known what {text} points to"),
-            )
-            .hint(format!(
-                "@cast({text}, \"type\") says it; else it must be assigned from a $variable before"
-            ));
-            self.outcomes.insert(expr.id, Outcome::Missing(Box::new(unknown)));
-            return;
-        }
-        let target = cast.as_ref().unwrap_or(target);
-        let (resolved, of_kernel) = self.resolve(target, expr.span);
+        let target = match self.meant(target) {
+            Ok(meant) => meant,
+            Err(unknown) => {
+                self.outcomes.insert(expr.id, Outcome::Missing(Box::new(unknown)));
+                return;
+            }
+        };
+        let (resolved, of_kernel) = self.resolve(&target, expr.span);
         let outcome = match resolved {
             Ok(resolved) => Outcome::Value(resolved),
             Err(diagnostic) => Outcome::Missing(Box::new(diagnostic)),
         };
         self.outcomes.insert(expr.id, outcome);
         let scope = if of_kernel { self.types } else { self.scope };
-        if let Some(ty) = scope.pointee(target) {
-            self.targets.insert(expr.id, Pointee { ty, of_kernel: of_kernel || self.in_function });
+        if let Some(ty) = scope.pointee(&target) {
+            self.targets
+                .insert(expr.id, Pointee { ty, of_kernel: of_kernel || self.in_function, other: None });
         }
     }
 
@@ -180,18 +184,16 @@ impl<'s> Resolver<'s> {
         if is_fact(target) || matches!(target.root, TargetRoot::Special(_)) {
             return None;
         }
-        let cast = self.as_cast(target);
-        let target = cast.as_ref().unwrap_or(target);
-        let (_, of_kernel) = self.resolve(target, operand.span);
+        let target = self.meant(target).ok()?;
+        let (_, of_kernel) = self.resolve(&target, operand.span);
         let scope = if of_kernel { self.types } else { self.scope };
-        scope.enumeration(&scope.type_name(target)?)
+        scope.enumeration(&scope.type_name(&target)?)
     }
 
     fn is_defined(&self, expr: &ast::Expr) -> bool {
         match &expr.kind {
             ExprKind::Target(target) => {
-                let cast = self.as_cast(target);
-                self.resolve(cast.as_ref().unwrap_or(target), expr.span).0.is_ok()
+                self.meant(target).is_ok_and(|target| self.resolve(&target, expr.span).0.is_ok())
             }
             ExprKind::Enum(name) | ExprKind::Const(name) => self.constant(&name.to_string()).is_some(),
             _ => true,
@@ -225,7 +227,7 @@ impl Visitor for Resolver<'_> {
         if let ast::StmtKind::Return(Some(value)) = &stmt.kind
             && let Some(ty) = self.pointees.of(value, &self.targets)
         {
-            self.returned = Some(ty);
+            self.returned = Some(Pointee::join(self.returned.take(), ty));
         }
     }
 
