@@ -71,6 +71,14 @@ struct Driver<'s> {
     shown: usize,
 }
 
+/// What a second try of passes 3 to 5 does without.
+enum Without {
+    /// There is a function that no trampoline can be made for: kprobes reach it.
+    Trampolines,
+    /// A program that may sleep is too large for the verifier: others are smaller.
+    Sleep,
+}
+
 /// What pass 3 can count on, on a kernel.
 pub fn abilities(target: &Target) -> Abilities {
     Abilities {
@@ -125,23 +133,30 @@ impl Driver<'_> {
             _ => self.target(&program)?,
         };
         loop {
-            if let Some(status) = self.second_half(&program, target.as_ref())? {
-                return Ok(status);
-            }
-            // There is a function that no trampoline can be made for: kprobes reach it.
+            let without = match self.second_half(&program, target.as_ref())? {
+                Ok(status) => return Ok(status),
+                Err(without) => without,
+            };
             if let Some(target) = &mut target {
-                target.features.fentry = false;
+                match without {
+                    Without::Trampolines => target.features.fentry = false,
+                    Without::Sleep => target.features.copy_from_user = false,
+                }
             }
         }
     }
 
-    /// Passes 3 to 5; `None` when the kernel refused a trampoline.
-    fn second_half(&mut self, program: &Program, target: Option<&Target>) -> Result<Option<u8>, Stopped> {
+    /// Passes 3 to 5, or what the kernel refused.
+    fn second_half(
+        &mut self,
+        program: &Program,
+        target: Option<&Target>,
+    ) -> Result<Result<u8, Without>, Stopped> {
         let abilities = target.map_or(Abilities::ALL, abilities);
         let mut lowered = self.timed(3, "translated", |driver| driver.pass_3(program, abilities))?;
         if self.session.last_pass == Pass::Translate {
             let text = format!("{}\n{}", lowered.module, lowered.manifest);
-            return Ok(Some(self.show(&text)));
+            return Ok(Ok(self.show(&text)));
         }
         // Reading the kernel's types costs more than most scripts: only for those that walk stacks.
         let walks = target.filter(|_| run::unwind::is_wanted(&lowered.module));
@@ -152,7 +167,7 @@ impl Driver<'_> {
         if self.session.last_pass == Pass::Compile {
             let text =
                 artifact.object.as_ref().map_or(String::new(), |object| object.listing(&artifact.manifest));
-            return Ok(Some(self.show(&text)));
+            return Ok(Ok(self.show(&text)));
         }
         self.pass_5(&artifact, target)
     }
@@ -338,7 +353,11 @@ impl Driver<'_> {
     }
 
     /// Pass 5: the run.
-    fn pass_5(&mut self, artifact: &Artifact, target: Option<&Target>) -> Result<Option<u8>, Stopped> {
+    fn pass_5(
+        &mut self,
+        artifact: &Artifact,
+        target: Option<&Target>,
+    ) -> Result<Result<u8, Without>, Stopped> {
         let (command, pid) = match &self.session.target {
             session::Target::None => (None, None),
             session::Target::Command(command) => (Some(command.clone()), None),
@@ -357,15 +376,19 @@ impl Driver<'_> {
         match run::run(artifact, target, &options) {
             Ok(clean) => {
                 self.verbose(&format!("Pass 5: ran in {} ms", start.elapsed().as_millis()));
-                Ok(Some(if clean { OK } else { FAILED }))
+                Ok(Ok(if clean { OK } else { FAILED }))
             }
             Err(error @ run::RunError::Trampoline(..)) => {
                 self.verbose(&format!("{error}: kprobes instead"));
-                Ok(None)
+                Ok(Err(Without::Trampolines))
+            }
+            Err(error @ run::RunError::TooLarge(_)) => {
+                self.verbose(&format!("{error}\nnow without fetching memory that is not there"));
+                Ok(Err(Without::Sleep))
             }
             Err(error) => {
                 self.message(&format!("error: {error}"));
-                Ok(Some(FAILED))
+                Ok(Ok(FAILED))
             }
         }
     }

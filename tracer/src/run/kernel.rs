@@ -361,7 +361,10 @@ fn load_program(
         .map_err(|refused| match attach_btf_id {
             // Where the verifier did not even begin, the function was refused and not the code.
             Some(_) if !refused.log.lines().any(is_instruction) => attach::no_trampoline(site, refused.error),
-            _ => explain(artifact, program, number, &refused),
+            _ => match explain(artifact, program, number, &refused) {
+                RunError::TooLarge(report) if !image.sleepable => RunError::Rejected(report),
+                error => error,
+            },
         })
     };
     if program.site_patches.is_empty() {
@@ -455,7 +458,7 @@ fn explain(artifact: &Artifact, program: &Code, number: usize, refused: &LoadRef
         .any(|words| refused.log.contains(words));
     if is_limit || refused.error.raw_os_error() == Some(crate::sys::bpf_map::FULL) {
         let part = if at.is_some() { format!(" (it gave up at {place})") } else { String::new() };
-        return RunError::Rejected(format!(
+        return RunError::TooLarge(format!(
             "a handler is too large for this kernel's verifier{part}: make it shorter, with fewer branches in its loops and less recursion, or do a part of it in a timer or end probe"
         ));
     }

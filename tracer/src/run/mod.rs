@@ -57,6 +57,8 @@ pub enum RunError {
     Attach(String, io::Error),
     /// No trampoline can be made for a function of the kernel; kprobes may reach it. Nothing has run yet.
     Trampoline(String, io::Error),
+    /// A program that may sleep is more than the verifier follows; one that may not is smaller. Nothing has run yet.
+    TooLarge(String),
     /// The verifier refused our code: a bug of ours, with all that helps to find it.
     Rejected(String),
     /// The command of `-c`, or the process of `-x`.
@@ -97,7 +99,7 @@ impl fmt::Display for RunError {
             RunError::Map(name, error) => write!(f, "cannot create the BPF map {name}: {error}"),
             RunError::Attach(what, error) => write!(f, "cannot attach {what}: {error}"),
             RunError::Trampoline(what, error) => write!(f, "no trampoline for {what}: {error}"),
-            RunError::Rejected(report) => f.write_str(report),
+            RunError::TooLarge(report) | RunError::Rejected(report) => f.write_str(report),
             RunError::Target(why) => f.write_str(why),
             RunError::Output(path, error) => write!(f, "cannot write {}: {error}", path.display()),
             RunError::Runtime(error) => write!(f, "the event loop failed: {error}"),
