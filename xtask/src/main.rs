@@ -64,7 +64,7 @@ enum Task {
         /// What reads them
         #[arg(long)]
         target: fuzz::Target,
-        /// For how long
+        /// For how long, in minutes of a processor
         #[arg(long, default_value_t = 60.0)]
         minutes: f64,
         /// Where the random numbers begin

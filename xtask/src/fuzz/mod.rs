@@ -18,6 +18,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ pub use targets::Target;
 pub struct Options {
     /// Which reader.
     pub target: Target,
-    /// For how long.
+    /// For how long, in minutes of a processor: a busy machine makes no run smaller.
     pub minutes: f64,
     /// Where the random numbers begin.
     pub seed: u64,
@@ -45,8 +46,10 @@ const FILES: usize = 60;
 const POOL: usize = 3000;
 /// The slowest answer.
 const SLOW: Duration = Duration::from_secs(5);
-/// After so long there will be no answer.
+/// After so long on a processor there will be no answer.
 const HUNG: Duration = Duration::from_secs(60);
+/// After so long there will be none either: it waits for something.
+const ASLEEP: Duration = Duration::from_secs(1800);
 /// Memory that no text may need, in bytes.
 const MEMORY: u64 = 2 << 30;
 /// How often a finding is made smaller at most.
@@ -67,17 +70,16 @@ pub fn run(options: &Options) -> Result<(), String> {
     let folder = workspace::target().join("fuzz").join(options.target.name());
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let pool = corpus::given(options.target)?;
-    let began = AtomicU64::new(0);
+    let text = Begun::default();
     let start = Instant::now();
-    let deadline = start + Duration::from_secs_f64(options.minutes * 60.0);
     let figures = std::thread::scope(|scope| {
-        let work = || Worker::new(options, pool, &folder, &began, start).work(deadline);
+        let work = || Worker::new(options, pool, &folder, &text, start).work(options.minutes);
         let worker = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
         let worker = worker.ok()?;
         while !worker.is_finished() {
             std::thread::sleep(Duration::from_millis(100));
-            let text = start + Duration::from_millis(began.load(Ordering::Relaxed));
-            let why = if text.elapsed() > HUNG {
+            let (waited, worked) = text.since(start);
+            let why = if worked > HUNG || waited > ASLEEP {
                 Some("a text is not answered")
             } else if resident() > MEMORY {
                 Some("a text takes too much memory")
@@ -122,9 +124,44 @@ fn resident() -> u64 {
     pages * 4096
 }
 
+/// When the text of now began, for the thread that watches.
+#[derive(Default)]
+struct Begun {
+    /// Milliseconds after the start of the run.
+    wall: AtomicU64,
+    /// Milliseconds that the worker had used.
+    processor: AtomicU64,
+    /// The worker's folder in /proc.
+    worker: OnceLock<PathBuf>,
+}
+
+impl Begun {
+    fn set(&self, start: Instant) {
+        self.worker.get_or_init(|| {
+            // Its target is relative to /proc.
+            Path::new("/proc").join(std::fs::read_link("/proc/thread-self").unwrap_or_default())
+        });
+        self.wall.store(start.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.processor.store(processor_time().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// How long that is ago, by the clock and of the worker's time.
+    fn since(&self, start: Instant) -> (Duration, Duration) {
+        let wall = start + Duration::from_millis(self.wall.load(Ordering::Relaxed));
+        let then = Duration::from_millis(self.processor.load(Ordering::Relaxed));
+        let now = self.worker.get().map_or(then, |folder| used(&folder.join("schedstat")));
+        (wall.elapsed(), now.saturating_sub(then))
+    }
+}
+
 /// What this thread has used, however many others there are.
 pub fn processor_time() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    used(Path::new("/proc/thread-self/schedstat"))
+}
+
+/// The first number of a `schedstat`: nanoseconds on a processor.
+fn used(file: &Path) -> Duration {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
     Duration::from_nanos(text.split_whitespace().next().and_then(|time| time.parse().ok()).unwrap_or(0))
 }
 
@@ -141,8 +178,7 @@ struct Figures {
 struct Worker<'w> {
     target: Target,
     folder: &'w Path,
-    /// When the text of now began, in milliseconds after the start.
-    began: &'w AtomicU64,
+    begun: &'w Begun,
     start: Instant,
     random: Random,
     pool: Vec<Vec<u8>>,
@@ -161,7 +197,7 @@ impl<'w> Worker<'w> {
         options: &Options,
         pool: Vec<Vec<u8>>,
         folder: &'w Path,
-        began: &'w AtomicU64,
+        begun: &'w Begun,
         start: Instant,
     ) -> Worker<'w> {
         std::panic::set_hook(Box::new(|info| {
@@ -174,7 +210,7 @@ impl<'w> Worker<'w> {
         Worker {
             target: options.target,
             folder,
-            began,
+            begun,
             start,
             random: Random(options.seed.max(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             pool,
@@ -183,12 +219,13 @@ impl<'w> Worker<'w> {
         }
     }
 
-    fn work(mut self, deadline: Instant) -> Figures {
+    fn work(mut self, minutes: f64) -> Figures {
+        let deadline = processor_time() + Duration::from_secs_f64(minutes * 60.0);
         for n in 0..self.given {
             let text = self.pool[n].clone();
             self.try_text(&text);
         }
-        while Instant::now() < deadline {
+        while processor_time() < deadline {
             let mut text = self.pool[self.random.below(self.pool.len())].clone();
             for _ in 0..=self.random.below(4) {
                 let donor = &self.pool[self.random.below(self.pool.len())];
@@ -213,7 +250,7 @@ impl<'w> Worker<'w> {
     fn try_text(&mut self, text: &[u8]) -> bool {
         // For whoever asks what it was that killed the process.
         let _ = std::fs::write(self.folder.join("current"), text);
-        self.began.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.begun.set(self.start);
         let begin = processor_time();
         let answer = answer(self.target, text);
         let took = processor_time().saturating_sub(begin);
@@ -247,7 +284,7 @@ impl<'w> Worker<'w> {
             let mut at = 0;
             while at < best.len() && tries < TRIES {
                 tries += 1;
-                self.began.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
+                self.begun.set(self.start);
                 let end = (at + piece).min(best.len());
                 let candidate: String = best[..at].iter().chain(&best[end..]).collect();
                 match answer(self.target, candidate.as_bytes()) {

@@ -49,5 +49,14 @@ pub fn table(runs: &[(Kernel, Run)]) -> Result<(), String> {
         );
         bad += failed + run.missing;
     }
+    // Once more below the table: whoever reads the end of a long log wants the names.
+    for (kernel, run) in runs {
+        for (name, verdict, _) in &run.verdicts {
+            if let Verdict::Fail(why) = verdict {
+                let why: Vec<&str> = why.lines().take(12).collect();
+                println!("{} FAILED {name}: {}", kernel.name(), why.join(" | "));
+            }
+        }
+    }
     if bad > 0 { Err(format!("{bad} cases failed or did not run in the guests")) } else { Ok(()) }
 }
