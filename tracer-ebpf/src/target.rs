@@ -231,6 +231,8 @@ features! {
     probe_write_user: 408,
     /// `bpf_copy_from_user` in sleepable uprobe programs (5.10; in uprobes 6.0).
     copy_from_user: 600,
+    /// Frames of 64 bytes and more of kprobe programs are memory of the CPU, uprobes' too (6.13).
+    private_stack: 613,
 }
 
 impl Target {

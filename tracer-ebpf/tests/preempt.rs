@@ -34,6 +34,44 @@ b0:
 }
 ";
 
+/// Numbers that are kept in the frame.
+const NUMBERS: &str = "
+global g0 seen[long, long, long, long, long, long, long]: long, max 16, shared
+
+function f0 handler kernel registers {
+b0:
+  v0 = register 5, u64
+  update add g0[v0, v0, v0, v0, v0, v0, v0], v0
+  return
+}
+";
+
+/// An array that drops its oldest element.
+const WRAPPING: &str = "
+global g0 recent[long]: long, max 3, wrap, ordered, shared
+place @0 0:0..1 \"here\"
+
+function f0 handler kernel registers {
+b0:
+  v0 = register 5, u64
+  set g0[v0], v0 @0
+  return
+}
+";
+
+/// The same, inserted by an update.
+const COUNTING: &str = "
+global g0 recent[long]: long, max 3, wrap, ordered, shared
+place @0 0:0..1 \"here\"
+
+function f0 handler kernel registers {
+b0:
+  v0 = register 5, u64
+  update add g0[v0], v0 @0
+  return
+}
+";
+
 const NAMES: [&str; 10] = [
     "aaaaaaaaaa",
     "bbbb",
@@ -62,6 +100,7 @@ fn machine(module: &Module, target: &Target) -> (Machine, u32) {
     let manifest = Manifest { programs: vec![program], sites: vec![site] };
     let generated = codegen::generate(module, &manifest, &layout, target).expect("code for every kernel");
     let mut machine = Machine::new(&generated.parts(&manifest), target.cpus);
+    machine.private_stack = target.features.private_stack;
     for slot in 0..generated.pool {
         machine.push(codegen::SCRATCH_POOL, &slot.to_le_bytes());
     }
@@ -69,8 +108,8 @@ fn machine(module: &Module, target: &Target) -> (Machine, u32) {
     (machine, if generated.pool > 0 { generated.pool } else { target.scratch_slots })
 }
 
-fn module() -> Module {
-    let module = parse::module(HANDLER).expect("the handler parses");
+fn module(handler: &str) -> Module {
+    let module = parse::module(handler).expect("the handler parses");
     if let Err(violations) = verify::verify(&module) {
         panic!("{}", verify::explain(&module, &violations));
     }
@@ -123,7 +162,7 @@ fn check(machine: &Machine, names: &[&str], what: &str) -> u64 {
 
 #[test]
 fn strings_of_two_hits_never_mix() {
-    let module = module();
+    let module = module(HANDLER);
     for release in ["5.10", "6.1", "6.12", "6.18"] {
         let target = Target::preset(release).expect("a release");
         let mut stop = 0;
@@ -143,7 +182,7 @@ fn strings_of_two_hits_never_mix() {
 
 #[test]
 fn deeper_than_there_are_slots_is_counted() {
-    let module = module();
+    let module = module(HANDLER);
     for release in ["5.10", "6.1", "6.12", "6.18"] {
         let target = Target::preset(release).expect("a release");
         let (mut most, mut slots) = (0, 0);
@@ -154,5 +193,73 @@ fn deeper_than_there_are_slots_is_counted() {
             most = most.max(check(&machine, &NAMES, &format!("{release}, stopped after {stop}")));
         }
         assert_eq!(most, NAMES.len() as u64 - slots, "{release}");
+    }
+}
+
+/// Two hits with a number each, of which one is stopped after `stop` instructions until the other has ended.
+fn numbers(machine: &mut Machine, numbers: [u64; 2], stop: usize) -> bool {
+    let start = |machine: &mut Machine, number: u64| {
+        let mut words = vec![0; 21];
+        words[14] = number;
+        machine.start(0, &Context::Registers(words))
+    };
+    let mut first = start(machine, numbers[0]);
+    let reached = (0..stop).all(|_| machine.step(&mut first).expect("legal code").is_none());
+    let mut second = start(machine, numbers[1]);
+    while machine.step(&mut second).expect("legal code").is_none() {}
+    while machine.step(&mut first).expect("legal code").is_none() {}
+    reached
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"))
+}
+
+#[test]
+fn frames_of_two_hits_never_mix() {
+    let module = module(NUMBERS);
+    for release in ["5.10", "6.1", "6.12", "6.18"] {
+        let target = Target::preset(release).expect("a release");
+        for stop in 0.. {
+            let (mut machine, _) = machine(&module, &target);
+            let reached = numbers(&mut machine, [3, 4], stop);
+            let mut seen: Vec<Vec<u64>> = machine
+                .elements("g0")
+                .iter()
+                .map(|(key, value)| key.chunks(8).chain([&value[0][..8]]).map(word).collect())
+                .collect();
+            seen.sort();
+            assert_eq!(seen, [[3; 8], [4; 8]], "{release}, stopped after {stop}");
+            if !reached {
+                assert!(stop > 15, "{release}: the handler has only {stop} instructions");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn two_that_drop_the_oldest_at_once_both_find_room() {
+    for handler in [WRAPPING, COUNTING] {
+        let module = module(handler);
+        for release in ["6.1", "6.12", "6.18"] {
+            let target = Target::preset(release).expect("a release");
+            for stop in 0.. {
+                let what = format!("{release}, stopped after {stop}");
+                let (mut machine, _) = machine(&module, &target);
+                for pair in [[1, 2], [3, 4]] {
+                    numbers(&mut machine, pair, 0);
+                }
+                let reached = numbers(&mut machine, [5, 6], stop);
+                assert_eq!(machine.records.len(), 0, "{what}: an error");
+                let mut keys: Vec<u64> = machine.elements("g0").iter().map(|(key, _)| word(key)).collect();
+                keys.sort_unstable();
+                assert_eq!(keys, [3, 5, 6], "{what}");
+                if !reached {
+                    assert!(stop > 30, "{what}: the handler has only {stop} instructions");
+                    break;
+                }
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@
 use super::CodegenError;
 use super::vcode::{Base, Constant, Label, MACHINE, VCode, VInsn, VReg, VSrc};
 use crate::asm::{self, Assembler, Code, FuncRef, Origin};
-use crate::isa::{AluOp, AtomicOp, Endian, Imm64, Insn, Reg, Src};
+use crate::isa::{AluOp, AtomicOp, Endian, Helper, Imm64, Insn, JumpOp, Reg, Src};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -18,12 +18,28 @@ const SITE: &str = "site";
 /// Bytes of a program's frame.
 const FRAME: u32 = 512;
 
-/// Turns coloured code into instructions, and says which slots hold the site's number.
-pub(crate) fn emit(code: &VCode, colours: &[Reg]) -> Result<(Code, Vec<u32>), CodegenError> {
+/// `bpf_tail_call`, which no program of ours makes.
+const TAIL_CALL: Helper = Helper::Other(12);
+
+/// The smallest frame that a kernel may give memory of a CPU, less what rounding and the verifier add to it.
+const PRIVATE_FRAME: u32 = 32;
+
+/// Turns coloured code into instructions, and says which slots hold the site's number. `shares_cpu`: whether the program
+/// may run several times at once on one CPU.
+pub(crate) fn emit(
+    code: &VCode,
+    colours: &[Reg],
+    shares_cpu: bool,
+) -> Result<(Code, Vec<u32>), CodegenError> {
     let mut asm = Assembler::new();
     let labels = code.blocks.iter().map(|_| asm.label()).collect();
     let held = [None; MACHINE as usize];
-    let mut emitter = Emitter { colours, frame: frame_offsets(code)?, asm, labels, held };
+    let frame = frame_offsets(code)?;
+    let depth = frame.iter().map(|at| at.unsigned_abs()).max().unwrap_or(0) + code.below;
+    let mut emitter = Emitter { colours, frame, asm, labels, held };
+    if shares_cpu && depth > PRIVATE_FRAME {
+        emitter.keep_stack(code);
+    }
     let order = layout(code);
     for (n, label) in order.iter().enumerate() {
         emitter.asm.bind(emitter.labels[label.0 as usize]);
@@ -56,6 +72,24 @@ pub(crate) fn emit(code: &VCode, colours: &[Reg]) -> Result<(Code, Vec<u32>), Co
     let sites = code.insns.iter().zip(&code.origins).filter(|(_, origin)| origin.note == SITE);
     let sites = sites.map(|((slot, _), _)| *slot as u32).collect();
     Ok((code, sites))
+}
+
+impl Emitter<'_> {
+    /// Keeps the program on the stack of its task.
+    ///
+    /// Since Linux 6.13 programs of the kprobe type have their larger frames in memory of the CPU, because no two of them
+    /// run on one CPU at once. Those of uprobes do, where they sleep or are preempted, and nothing in the kernel looks
+    /// for it: each would write into the other's frame. Programs with a tail call have no such memory. This one is never
+    /// made, the verifier knows that, and takes it out.
+    fn keep_stack(&mut self, code: &VCode) {
+        let place = code.blocks.first().and_then(|block| block.insns.first()).map(|(_, place)| *place);
+        self.asm.origin(Origin { place, note: "" });
+        let begin = self.asm.label();
+        self.asm.push(Insn::Alu { op: AluOp::Mov, wide: true, dst: Reg::R0, src: Src::Imm(0) });
+        self.asm.jump_if(JumpOp::Eq, true, Reg::R0, 0, begin);
+        self.asm.push(Insn::Call { helper: TAIL_CALL });
+        self.asm.bind(begin);
+    }
 }
 
 /// Offset from the frame pointer of every slot.

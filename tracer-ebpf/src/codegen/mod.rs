@@ -214,6 +214,15 @@ impl Shared<'_> {
         may.then(|| Sleep::new(program.kind, function, !locks.is_empty())).flatten()
     }
 
+    /// Whether a program may run several times at once on one CPU, and the kernel would have them share their frames.
+    fn shares_cpu(&self, program: usize) -> bool {
+        self.target.features.private_stack
+            && matches!(
+                self.manifest.programs[program].kind,
+                manifest::ProgramKind::Uprobe | manifest::ProgramKind::Uretprobe
+            )
+    }
+
     /// The index of a function, which is added when it is not there.
     pub(crate) fn function(&mut self, name: String, make: impl FnOnce() -> Code) -> u32 {
         match self.functions.iter().position(|function| function.name == name) {
@@ -290,7 +299,7 @@ pub fn generate(
         let Some(colours) = regalloc::allocate(&mut code) else {
             return Err(CodegenError::Limit("the handler needs more registers than can be found".into()));
         };
-        let (code, patches) = emit::emit(&code, &colours)?;
+        let (code, patches) = emit::emit(&code, &colours, shared.shares_cpu(index))?;
         programs.push(code);
         site_patches.push(patches);
     }

@@ -22,6 +22,7 @@ use crate::asm::Code;
 use crate::isa::{AtomicOp, Helper, Imm64, Insn, JumpOp, Reg, Size, Src, Text};
 use crate::link::link;
 use crate::object::Parts;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -104,6 +105,11 @@ pub struct Machine {
     pub locks: Vec<u32>,
     /// How often programs slept.
     pub sleeps: u32,
+    /// Whether the larger frames of programs without a tail call are memory of the CPU, as Linux 6.13 has it for kprobe
+    /// programs: nothing keeps those of uprobes apart.
+    pub private_stack: bool,
+    /// Such frames, by program and CPU.
+    private: BTreeMap<(usize, u32), u64>,
     /// Instructions that one run may take.
     pub fuel: u64,
     /// Records that were sent.
@@ -136,6 +142,21 @@ struct Frame {
 
 /// Bytes of a frame.
 const STACK: u64 = 512;
+
+/// Whether the kernel has the first frame of a program elsewhere: it has 64 bytes, rounded up, and makes no tail call.
+/// `check_max_stack_depth` in kernel/bpf/verifier.c.
+fn is_private(program: &[Option<Insn>]) -> bool {
+    let depth = |insn: &Insn| match *insn {
+        Insn::Store { base: Reg::FRAME, off, .. } | Insn::Load { base: Reg::FRAME, off, .. } => {
+            -i32::from(off)
+        }
+        Insn::Alu { op: crate::isa::AluOp::Add, src: Src::Imm(off), .. } => -off,
+        _ => 0,
+    };
+    let calls = |insn: &Insn| matches!(insn, Insn::Call { helper: Helper::Other(12) });
+    let insns = || program.iter().flatten();
+    insns().map(depth).max().unwrap_or(0) > 48 && !insns().any(calls)
+}
 
 impl Machine {
     /// Makes the maps and links the programs.
@@ -171,6 +192,8 @@ impl Machine {
             arguments: None,
             locks: Vec::new(),
             sleeps: 0,
+            private_stack: false,
+            private: BTreeMap::new(),
             fuel: 1_000_000,
             records: Vec::new(),
             logs: Vec::new(),
@@ -213,7 +236,7 @@ impl Machine {
         };
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let context = self.memory.add_written(kind, &bytes);
-        let stack = self.memory.add(Kind::Stack, STACK as usize);
+        let stack = self.first_frame(program);
         let mut regs = [None; 11];
         regs[1] = Some(context);
         regs[10] = Some(stack + STACK);
@@ -228,6 +251,15 @@ impl Machine {
             fuel: self.fuel,
             done: None,
         }
+    }
+
+    /// The frame of a program that starts.
+    fn first_frame(&mut self, program: usize) -> u64 {
+        if !self.private_stack || !is_private(&self.programs[program]) {
+            return self.memory.add(Kind::Stack, STACK as usize);
+        }
+        let memory = &mut self.memory;
+        *self.private.entry((program, self.cpu)).or_insert_with(|| memory.add(Kind::Stack, STACK as usize))
     }
 
     /// Runs one instruction; `Some` is the end, with r0.

@@ -76,6 +76,7 @@ pub fn target(
     features.lookup_percpu_elem = features.isa_v4 || knows(Helper::MapLookupPercpuElem);
     features.uprobe_multi = features.isa_v4 && has_uprobe_multi();
     features.copy_from_user = uprobes && features.atomics_fetch && sleeps();
+    features.private_stack = uprobes && features.may_goto && has_private_stacks();
     features.probe_write_user = guru && knows(Helper::ProbeWriteUser);
     if kprobes {
         features.kprobe = Path::new("/sys/bus/event_source/devices/kprobe/type").exists();
@@ -191,6 +192,15 @@ fn sleeps() -> bool {
         Insn::Exit,
     ];
     load_small(None, true, ProgType::Kprobe, AttachType::None, &insns).is_ok()
+}
+
+/// Whether frames are not on the kernel's stack, whose limit two of these together exceed.
+fn has_private_stacks() -> bool {
+    let fill =
+        |size: i32| Insn::Store { size: Size::Dw, base: Reg::FRAME, off: -(size as i16), src: Src::Imm(0) };
+    let [zero, exit] = nothing();
+    let insns = [fill(400), Insn::CallLocal { off: 2 }, zero, exit, fill(400), zero, exit];
+    loads(ProgType::Kprobe, &insns)
 }
 
 /// A kernel that knows the link looks at the path, and finds a directory: `EBADF`.

@@ -12,6 +12,10 @@ use tracer_common::record::ErrorKind;
 /// `BPF_NOEXIST`.
 pub(super) const ONLY_NEW: i64 = 1;
 
+/// How often a handler drops the oldest element to make room for one: another that runs at the same time may have
+/// dropped that one too, and taken the room.
+const EVICTIONS: i32 = 8;
+
 impl Selector<'_, '_> {
     /// The address of a scalar.
     fn scalar(&mut self, global: GlobalId) -> Option<VReg> {
@@ -165,9 +169,16 @@ impl Selector<'_, '_> {
             self.jump(room);
             let mut evicted = Ok(());
             self.aside(full, |s| {
+                let (left, again) = (s.reg(), s.block(true));
+                s.constant(left, i64::from(EVICTIONS));
+                s.jump(again);
+                s.at(again);
                 evicted = s.evict(global);
                 s.call(Helper::MapUpdateElem, &[map.into(), key, buffer, 0i64.into()]);
                 s.mov(failed, VReg(0));
+                s.jump_if(JumpOp::Eq, failed, 0, room);
+                s.alu(AluOp::Sub, left, 1);
+                s.jump_if(JumpOp::Ne, left, 0, again);
                 s.jump(room);
             });
             evicted?;
@@ -214,10 +225,10 @@ impl Selector<'_, '_> {
         let wraps = self.shared.module.globals[global.index()].wrap;
         let mut evicted = Ok(());
         self.aside(insert, |s| {
-            let tries = if wraps { 2 } else { 1 };
+            let tries = if wraps { 1 + EVICTIONS } else { 1 };
             s.jump_if(JumpOp::Eq, missed, tries, full);
             if wraps {
-                // The first failure makes room.
+                // Each failure makes room.
                 let room = s.block(true);
                 s.jump_if(JumpOp::Eq, missed, 0, room);
                 evicted = s.evict(global);

@@ -48,7 +48,7 @@ impl Selector<'_, '_> {
         let Some(colours) = regalloc::allocate(&mut code) else {
             return Err(CodegenError::Limit(alloc::format!("{name} needs more registers than can be found")));
         };
-        let (code, _) = emit::emit(&code, &colours)?;
+        let (code, _) = emit::emit(&code, &colours, false)?;
         Ok(Constant::Function(self.shared.function(name, || code)))
     }
 
