@@ -125,6 +125,8 @@ intrinsics! {
     UserWrite = "user_write"(Long, Long, Long) -> None, Kernel, Output, true;
     /// Sends a signal to the current process; not 0 where that cannot be.
     SendSignal = "send_signal"(Long) -> Long, Kernel, Output, false;
+    /// Counts a hit that is given up because the entry of the function was not seen.
+    Unseen = "unseen"() -> None, Kernel, Output, false;
     /// The kernel's count of timer ticks.
     Jiffies = "jiffies"() -> Long, Kernel, Context, false;
     /// Bytes before the NUL.

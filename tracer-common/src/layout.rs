@@ -124,6 +124,8 @@ pub enum MapKind {
     PerCpuArray,
     /// `BPF_MAP_TYPE_HASH`.
     Hash,
+    /// `BPF_MAP_TYPE_LRU_HASH`.
+    LruHash,
     /// `BPF_MAP_TYPE_PERCPU_HASH`.
     PerCpuHash,
     /// `BPF_MAP_TYPE_STACK`.
@@ -222,6 +224,7 @@ fn lay_out(
             let kind = match (ty, scalar) {
                 (_, true) => MapKind::PerCpuArray,
                 (GlobalTy::Stats(_), false) => MapKind::PerCpuHash,
+                (GlobalTy::Value(_), false) if global.forgets => MapKind::LruHash,
                 (GlobalTy::Value(_), false) => MapKind::Hash,
             };
             maps.push(MapSpec {

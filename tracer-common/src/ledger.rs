@@ -26,7 +26,7 @@ pub const ZERO: u32 = 56;
 /// its own, because it changes with every hit.
 pub const UNDER_WAY: u32 = 64;
 /// Counters in a row.
-pub const CELLS: u32 = 9;
+pub const CELLS: u32 = 10;
 
 /// The counters of one program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,13 +51,16 @@ pub enum Cell {
     Refused = 7,
     /// Stacks of programs that ended before their outermost frame, and not for their length.
     CutStacks = 8,
+    /// Given up because a value of the function's entry is asked for, and the entry was not seen.
+    SkippedEntry = 9,
 }
 
 /// Every cell with its name in reports.
-pub const NAMES: [(Cell, &str); 9] = [
+pub const NAMES: [(Cell, &str); 10] = [
     (Cell::Hits, "hits"),
     (Cell::SkippedNesting, "skipped (nesting)"),
     (Cell::SkippedLock, "skipped (lock)"),
+    (Cell::SkippedEntry, "skipped (entry not seen)"),
     (Cell::Errors, "unreported errors"),
     (Cell::Lost, "lost records"),
     (Cell::Faults, "faults"),

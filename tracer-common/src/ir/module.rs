@@ -120,6 +120,9 @@ pub struct Global {
     pub max_entries: u32,
     /// `%`: an insert into a full array drops the oldest insertion.
     pub wrap: bool,
+    /// An insert into a full array may drop any element that nobody asked for lately: what is missing counts as never
+    /// stored.
+    pub forgets: bool,
     /// Whether the order of insertion can be seen by the script.
     pub ordered: bool,
     /// Whether kernel functions touch it; if not, it lives in the evaluator alone.

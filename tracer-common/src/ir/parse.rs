@@ -183,6 +183,7 @@ impl Parser<'_> {
             init: None,
             max_entries: self.module.limits.map_entries,
             wrap: false,
+            forgets: false,
             ordered: false,
             shared: false,
             print_at_end: None,
@@ -196,13 +197,15 @@ impl Parser<'_> {
                 "init" => global.init = Some(Init::Long(self.reader.long()?)),
                 "max" => global.max_entries = self.reader.number()?,
                 "wrap" => global.wrap = true,
+                "forgets" => global.forgets = true,
                 "ordered" => global.ordered = true,
                 "shared" => global.shared = true,
                 "print_at_end" => global.print_at_end = Some(self.reader.number()?),
                 _ => {
-                    return Err(self
-                        .reader
-                        .error_at(token, "expected init, max, wrap, ordered, shared or print_at_end"));
+                    return Err(self.reader.error_at(
+                        token,
+                        "expected init, max, wrap, forgets, ordered, shared or print_at_end",
+                    ));
                 }
             }
         }

@@ -315,7 +315,8 @@ struct GlobalText<'m> {
 
 impl Display for GlobalText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let Global { name, keys, ty, init, max_entries, wrap, ordered, shared, print_at_end } = self.global;
+        let Global { name, keys, ty, init, max_entries, wrap, forgets, ordered, shared, print_at_end } =
+            self.global;
         write!(f, "{}", Name { name, reserved: &[] })?;
         if !keys.is_empty() {
             write!(f, "[{}]", List(keys))?;
@@ -332,7 +333,7 @@ impl Display for GlobalText<'_> {
         if *max_entries != self.limits.map_entries {
             write!(f, ", max {max_entries}")?;
         }
-        for (set, word) in [(wrap, "wrap"), (ordered, "ordered"), (shared, "shared")] {
+        for (set, word) in [(wrap, "wrap"), (forgets, "forgets"), (ordered, "ordered"), (shared, "shared")] {
             if *set {
                 write!(f, ", {word}")?;
             }

@@ -29,6 +29,10 @@ pub(super) fn words(cell: Cell) -> Option<(Level, &'static str)> {
     Some(match cell {
         Cell::SkippedNesting => (Level::Warn, "hit skipped: all scratch memory of this CPU is in use"),
         Cell::SkippedLock => (Level::Warn, "hit skipped: a lock on globals was not to be had"),
+        Cell::SkippedEntry => (
+            Level::Warn,
+            "hit skipped: the entry of the function was not seen, and a value of it is asked for",
+        ),
         Cell::Lost => (Level::Warn, "record lost: the ring buffer is full (-s makes it larger)"),
         Cell::Refused => (Level::Warn, "element not inserted: the array is full"),
         Cell::Faults => (Level::Info, "memory could not be read"),

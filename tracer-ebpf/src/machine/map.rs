@@ -50,7 +50,7 @@ impl Map {
     }
 
     pub(super) fn is_hash(&self) -> bool {
-        matches!(self.spec.kind, MapKind::Hash | MapKind::PerCpuHash)
+        matches!(self.spec.kind, MapKind::Hash | MapKind::LruHash | MapKind::PerCpuHash)
     }
 
     /// The address of the first value, for direct references.
@@ -90,7 +90,13 @@ impl Machine {
             }
             None if flags == 2 => return Ok(-ENOENT),
             None if !map.is_hash() => return Ok(-E2BIG),
-            None if map.elements.len() >= map.spec.max_entries as usize => return Ok(-E2BIG),
+            None if map.elements.len() >= map.spec.max_entries as usize => {
+                if map.spec.kind != MapKind::LruHash {
+                    return Ok(-E2BIG);
+                }
+                // Any element will do.
+                map.elements.pop_first();
+            }
             None => {}
         }
         let zeros = vec![0; value.len()];

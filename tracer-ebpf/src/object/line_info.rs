@@ -179,6 +179,7 @@ fn kernel_type(kind: MapKind) -> u32 {
         MapKind::PerCpuHash => 5,
         MapKind::PerCpuArray => 6,
         MapKind::StackTrace => 7,
+        MapKind::LruHash => 9,
         MapKind::Stack => 23,
         MapKind::RingBuf => 27,
     }

@@ -316,7 +316,7 @@ impl ElfFile {
     }
 
     /// Whether code from an address up to another jumps back to where it begins.
-    pub(super) fn loops(&self, low: u64, high: u64) -> bool {
+    pub fn loops(&self, low: u64, high: u64) -> bool {
         let count = usize::try_from(high.saturating_sub(low)).unwrap_or(0);
         self.bytes_at(low, count).is_some_and(instruction::jumps_to_its_beginning)
     }

@@ -152,6 +152,8 @@ pub enum LocOp {
     Const(i64),
     /// Pushes a machine register (DWARF number) plus an offset.
     Register(u8, i64),
+    /// Pushes what a machine register (DWARF number) held at the entry of the function.
+    Entered(u8, Entry),
     /// Pushes an address as linked; it moves with the module.
     Address(u64),
     /// Pops an offset in the module's thread-local storage, pushes the address in that of the thread.
@@ -190,6 +192,17 @@ pub enum LocOp {
     Extend(u8, bool),
     /// Pops two signed numbers, pushes 1 when the second stands in this relation to the top, else 0.
     Compare(Relation),
+}
+
+/// The call that a place belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Entry {
+    /// The first instruction of the function, as linked.
+    pub low: u64,
+    /// One past its last.
+    pub high: u64,
+    /// The canonical frame address at the place: a register (DWARF number) and an offset.
+    pub cfa: (u8, i64),
 }
 
 /// How two numbers compare.

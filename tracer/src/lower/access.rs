@@ -106,6 +106,13 @@ impl<'p> Body<'_, 'p> {
             }
             Access::Task => self.of_task(Intrinsic::TaskCurrent),
             Access::ThreadPointer => panic!("this is a bug: pass 2 left the thread pointer as it was"),
+            Access::Entered(entered) => {
+                let (value, unseen) = self.entered(entered);
+                if let Faults::Flag(flags) = faults {
+                    flags.push(unseen);
+                }
+                LongOp::Var(value)
+            }
             Access::Dynamic(n) => indices[*n as usize],
             Access::AtEntry(_) => {
                 panic!("this is a bug: pass 2 left a value of the entry that it did not save")

@@ -12,6 +12,7 @@ use tracer_common::ir::{
 
 use crate::diagnostics::{Code, Diagnostic};
 use crate::lower::capacity::Owner;
+use crate::lower::entered::Known;
 use crate::lower::late::{self, LateLocals, Leaves};
 use crate::lower::{Lower, kernel_limit};
 use crate::sema::program::{Expr, ExprKind, FunctionId, Local, LocalId, Place, Stmt, StmtKind, Ty};
@@ -43,6 +44,8 @@ pub(super) struct Body<'l, 'p> {
     pub(super) loops: Vec<LoopTargets>,
     /// Values saved at entry, in return probes.
     pub(super) saved: Vec<Dest>,
+    /// What registers held at the entry of the call.
+    pub(super) entered: Vec<Known<'p>>,
     /// Locals that nobody reads.
     pub(super) unread: BTreeSet<LocalId>,
     /// Split functions that are being taken apart.
@@ -81,6 +84,7 @@ impl<'l, 'p> Body<'l, 'p> {
             leaves: Leaves::new(),
             loops: Vec::new(),
             saved: Vec::new(),
+            entered: Vec::new(),
             unread: BTreeSet::new(),
             splitting: Vec::new(),
             result: None,

@@ -54,6 +54,7 @@ impl<'p> Lower<'p> {
             init: None,
             max_entries: self.limits.map_entries.max(10_240),
             wrap: false,
+            forgets: false,
             ordered: false,
             shared: true,
             print_at_end: None,
@@ -111,6 +112,7 @@ pub(super) fn saves_arguments_only(probe: &Probe) -> bool {
             | Access::Load { .. }
             | Access::Dynamic(_)
             | Access::Saved(_)
+            | Access::Entered(_)
             | Access::AtEntry(_) => false,
         }
     }

@@ -518,6 +518,7 @@ fn is_arithmetic(access: &hir::Access) -> bool {
         | hir::Access::ThreadPointer
         | hir::Access::Load { .. }
         | hir::Access::Saved(_)
+        | hir::Access::Entered(_)
         | hir::Access::AtEntry(_) => false,
     }
 }

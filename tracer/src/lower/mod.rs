@@ -5,6 +5,7 @@
 //!               -> for each probe: body -> stmt -> expr -> place, access, pretty    kernel or user domain
 //!                                   late: records and their continuations
 //!                                   entry: values saved at the entry of a return probe
+//!                                   entered: registers as they were at the entry of the call
 //!               -> ir::Module + Manifest, verified
 //! ```
 //!
@@ -16,6 +17,7 @@
 mod access;
 mod body;
 mod capacity;
+mod entered;
 mod entry;
 mod expr;
 mod guard;
@@ -47,6 +49,7 @@ use crate::sema::program::{self as hir, FunctionId, GlobalTy, Local, Probe, Prog
 use crate::source::{SourceMap, Span};
 use body::Body;
 use capacity::{Capacities, Owner};
+use entered::Entries;
 use recursion::Recursion;
 use usage::{Touches, Usage};
 
@@ -113,6 +116,7 @@ pub fn lower(
         pending: Vec::new(),
         recursion: Recursion::new(program, limits.nesting),
         hidden: Vec::new(),
+        entries: Entries::default(),
         continuations: 0,
         names_addresses: hit::names_addresses(program),
         places: BTreeMap::new(),
@@ -149,6 +153,8 @@ pub(crate) struct Lower<'p> {
     recursion: Recursion,
     /// Arrays that the script does not see: values saved at entry.
     hidden: Vec<ir::GlobalId>,
+    /// Registers of calls that are under way.
+    entries: Entries,
     continuations: u32,
     /// Continuations say whose hit they are for.
     names_addresses: bool,
@@ -190,6 +196,7 @@ impl<'p> Lower<'p> {
                 }),
                 max_entries: global.size.unwrap_or(self.limits.map_entries),
                 wrap: global.wrap,
+                forgets: false,
                 // What wraps must know what is oldest.
                 ordered: self.usage.ordered[n] || global.wrap && !global.keys.is_empty(),
                 shared: self.usage.shared[n],
@@ -239,6 +246,7 @@ impl<'p> Lower<'p> {
             true => None,
             false => self.entry_probe(number, probe, trampoline),
         };
+        self.keep_entries(number, probe);
         let kind = if trampoline { by_trampoline(kind) } else { kind };
         let locks = Touches::of_probe(self.program, probe)
             .locks_of_handler(&self.usage, visit::visited(self.program, self.abilities, &probe.body));
@@ -254,6 +262,7 @@ impl<'p> Lower<'p> {
         body.guard(&probe.guard, probe.begun);
         body.find_unread(&probe.body);
         body.load_saved(probe, saved.as_ref());
+        body.load_entered(probe);
         body.stmts(&probe.body);
         let function = body.finish();
         self.program(function, kind, &probe.sites);

@@ -47,7 +47,10 @@ pub fn summary(kernel: &Kernel, manifest: &Manifest) -> Vec<String> {
 
 /// Hits that were skipped, of all programs.
 pub fn skipped(kernel: &Kernel, manifest: &Manifest) -> u64 {
-    sum(kernel, manifest, Cell::SkippedNesting) + sum(kernel, manifest, Cell::SkippedLock)
+    [Cell::SkippedNesting, Cell::SkippedLock, Cell::SkippedEntry]
+        .into_iter()
+        .map(|cell| sum(kernel, manifest, cell))
+        .sum()
 }
 
 /// What programs were attached by, for `-v`.

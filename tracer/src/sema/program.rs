@@ -666,8 +666,23 @@ pub enum Access {
     Dynamic(u32),
     /// What the n-th saved expression was at entry ([`Probe::saved`]).
     Saved(usize),
+    /// What a register held at the entry of the call that the hit is in: kept by a program at the entry.
+    Entered(Box<Entered>),
     /// In a return probe: what this was at the entry. Only until the handler is built; then it is [`Access::Saved`].
     AtEntry(Box<Access>),
+}
+
+/// A register at the entry of the call that a hit is in.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Entered {
+    /// Its DWARF number.
+    pub register: u8,
+    /// The first instruction of the function, in the file.
+    pub offset: u64,
+    /// The same in memory.
+    pub address: Access,
+    /// The canonical frame address: with the process, what tells calls that are under way apart.
+    pub cfa: Access,
 }
 
 impl Access {
@@ -682,6 +697,11 @@ impl Access {
             Access::Compare(op, left, right) => Access::Compare(op, inner(left), inner(right)),
             Access::Extend(value, width) => Access::Extend(inner(value), width),
             Access::AtEntry(value) => Access::AtEntry(inner(value)),
+            Access::Entered(entered) => Access::Entered(Box::new(Entered {
+                address: entered.address.with_leaves(leaf),
+                cfa: entered.cfa.with_leaves(leaf),
+                ..*entered
+            })),
             Access::Constant(_)
             | Access::Register(..)
             | Access::Argument(..)
@@ -701,6 +721,7 @@ impl Access {
                     left.has(part) || right.has(part)
                 }
                 Access::Extend(value, _) | Access::AtEntry(value) => value.has(part),
+                Access::Entered(entered) => entered.address.has(part) || entered.cfa.has(part),
                 Access::Constant(_)
                 | Access::Register(..)
                 | Access::Argument(..)

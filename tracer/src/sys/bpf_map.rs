@@ -67,6 +67,7 @@ impl BpfMap {
             MapKind::MappedArray => (map_type::BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE),
             MapKind::PerCpuArray => (map_type::BPF_MAP_TYPE_PERCPU_ARRAY, 0),
             MapKind::Hash => (map_type::BPF_MAP_TYPE_HASH, 0),
+            MapKind::LruHash => (map_type::BPF_MAP_TYPE_LRU_HASH, 0),
             MapKind::PerCpuHash => (map_type::BPF_MAP_TYPE_PERCPU_HASH, 0),
             MapKind::Stack => (map_type::BPF_MAP_TYPE_STACK, 0),
             MapKind::RingBuf => (map_type::BPF_MAP_TYPE_RINGBUF, 0),
@@ -103,6 +104,7 @@ impl BpfMap {
         let hash = matches!(
             kind,
             map_type::BPF_MAP_TYPE_HASH
+                | map_type::BPF_MAP_TYPE_LRU_HASH
                 | map_type::BPF_MAP_TYPE_PERCPU_HASH
                 | map_type::BPF_MAP_TYPE_LRU_PERCPU_HASH
         );

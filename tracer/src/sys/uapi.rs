@@ -30,6 +30,7 @@ pub(super) mod map_type {
     pub(in crate::sys) const BPF_MAP_TYPE_PERCPU_HASH: u32 = 5;
     pub(in crate::sys) const BPF_MAP_TYPE_PERCPU_ARRAY: u32 = 6;
     pub(in crate::sys) const BPF_MAP_TYPE_STACK_TRACE: u32 = 7;
+    pub(in crate::sys) const BPF_MAP_TYPE_LRU_HASH: u32 = 9;
     pub(in crate::sys) const BPF_MAP_TYPE_LRU_PERCPU_HASH: u32 = 10;
     pub(in crate::sys) const BPF_MAP_TYPE_STACK: u32 = 23;
     pub(in crate::sys) const BPF_MAP_TYPE_RINGBUF: u32 = 27;

@@ -4,8 +4,9 @@
 //! sight is (`values.py`); then a script with a probe at each of these addresses prints the same expressions. Both runs
 //! have the same empty environment and no address randomisation, so that even pointers must be equal.
 //!
-//! A value of ours that differs from gdb's, or that gdb calls unavailable, is *wrong*. What we refuse and gdb has
-//! (mostly values at a function's entry, which gdb finds in the caller) is counted as *missing*.
+//! A value of ours that differs from gdb's, or that gdb calls unavailable, is *wrong*. What we refuse and gdb has is
+//! counted as *missing*. What gdb cannot know and we do is counted as *more*: values of a function's entry, which gdb
+//! finds only where the caller has kept them, and never in a function that calls itself.
 //!
 //! `--random N` compares programs that were made up (`generate`) instead: each with another compiler and other options.
 //!
@@ -148,6 +149,8 @@ pub struct Outcome {
     pub early: usize,
     /// Pairs that gdb fails to evaluate.
     pub unknown: usize,
+    /// Pairs that ask for a value of the function's entry, which only we have seen.
+    pub more: usize,
     /// Pairs that gdb has and we refuse.
     pub missing: Vec<String>,
     /// Pairs that differ.
@@ -160,7 +163,9 @@ const HITS: usize = 3;
 const ADDRESSES: usize = 60;
 
 type Key = (u64, String);
-type Values = BTreeMap<Key, Vec<String>>;
+/// Values by the number of the hit.
+type Hits = BTreeMap<u32, String>;
+type Values = BTreeMap<Key, Hits>;
 
 /// Compares one row.
 pub fn compare(tracer: &Path, variant: &Variant) -> Result<Outcome, String> {
@@ -173,22 +178,27 @@ pub fn compare(tracer: &Path, variant: &Variant) -> Result<Outcome, String> {
     let mut outcome = Outcome::default();
     for (key, theirs) in &gdb {
         let (address, expression) = key;
-        let nothing = Vec::new();
-        let mine = ours.get(key).unwrap_or(&nothing);
+        // Only hits that gdb says something of: in others there was nothing to follow a pointer of.
+        let mut mine = ours.get(key).cloned().unwrap_or_default();
+        mine.retain(|hit, _| theirs.contains_key(hit));
+        let is = |wanted: &'static str| move |value: &String| value == wanted;
+        let fits = |(mine, theirs): (&String, &String)| mine == theirs || theirs == "~";
+        let together = || mine.values().zip(theirs.values());
+        let same_hits = mine.keys().eq(theirs.keys());
         let what = || format!("{} 0x{address:x} {expression}: {mine:?}, gdb {theirs:?}", variant.name());
-        if theirs.iter().any(|value| value == "e") {
+        if theirs.values().any(is("e")) {
             outcome.unknown += 1;
         } else if mine.is_empty() {
             outcome.wrong.push(format!("{} (never seen)", what()));
-        } else if mine == theirs {
-            if theirs.iter().all(|value| value == "-") {
+        } else if same_hits && together().all(fits) {
+            if mine.values().all(is("-")) {
                 outcome.unavailable += 1;
+            } else if theirs.values().all(is("~")) {
+                outcome.more += 1;
             } else {
                 outcome.equal += 1;
             }
-        } else if mine.iter().zip(theirs).all(|(mine, theirs)| mine == "-" || mine == theirs)
-            && mine.len() == theirs.len()
-        {
+        } else if same_hits && together().all(|(mine, theirs)| mine == "-" || fits((mine, theirs))) {
             outcome.missing.push(what());
         } else if !variant.is_optimized() && entries.contains(address) {
             outcome.early += 1;
@@ -251,21 +261,24 @@ fn values(text: &str) -> Values {
     let mut values = Values::new();
     for line in text.lines() {
         let mut words = line.split(' ');
-        let (Some(address), Some(_), Some(expression), Some(value)) =
-            (words.next().and_then(|word| word.parse().ok()), words.next(), words.next(), words.next())
+        let address = words.next().and_then(|word| word.parse().ok());
+        let hit = words.next().and_then(|word| word.parse().ok());
+        let (Some(address), Some(hit), Some(expression), Some(value)) =
+            (address, hit, words.next(), words.next())
         else {
             continue;
         };
-        values.entry((address, expression.to_owned())).or_default().push(value.to_owned());
+        values.entry((address, expression.to_owned())).or_default().insert(hit, value.to_owned());
     }
     values
 }
 
 /// Runs scripts that print the same expressions.
 fn our_values(tracer: &Path, program: &Path, gdb: &Values) -> Result<Values, String> {
-    let mut by_address: BTreeMap<u64, Vec<(&str, usize)>> = BTreeMap::new();
-    for ((address, expression), values) in gdb {
-        by_address.entry(*address).or_default().push((expression, values.len()));
+    let mut by_address: BTreeMap<u64, Vec<(&str, u32)>> = BTreeMap::new();
+    for ((address, expression), hits) in gdb {
+        let last = hits.keys().next_back().copied().unwrap_or(0);
+        by_address.entry(*address).or_default().push((expression, last));
     }
     // In a program that is loaded elsewhere, gdb's addresses are moved.
     let moved: u64 = if by_address.keys().any(|address| *address >= MOVED) { MOVED } else { 0 };
@@ -280,11 +293,11 @@ fn our_values(tracer: &Path, program: &Path, gdb: &Values) -> Result<Values, Str
                 script,
                 "probe process(\"{path}\").statement(0x{linked:x}) {{\n  n = ++hits[{address}]"
             );
-            for (expression, count) in expressions {
+            for (expression, last) in expressions {
                 let shown = expression.replace('"', "\\\"");
                 let _ = writeln!(
                     script,
-                    "  if (n <= {count}) {{ if (@defined({expression})) {{ try {{ printf(\"{address} %d {shown} %d\\n\", n, {expression}) }} catch {{ printf(\"{address} %d {shown} -\\n\", n) }} }} else printf(\"{address} %d {shown} -\\n\", n) }}"
+                    "  if (n <= {last}) {{ if (@defined({expression})) {{ try {{ printf(\"{address} %d {shown} %d\\n\", n, {expression}) }} catch {{ printf(\"{address} %d {shown} -\\n\", n) }} }} else printf(\"{address} %d {shown} -\\n\", n) }}"
                 );
             }
             script.push_str("}\n");
@@ -328,9 +341,10 @@ pub fn run(options: &Options) -> Result<(), String> {
     for variant in all.iter().filter(|variant| variant.name().contains(&options.filter)) {
         let outcome = compare(&tracer, variant).map_err(|why| format!("{}: {why}", variant.name()))?;
         println!(
-            "{}: {} equal, {} unavailable in both, {} missing, {} wrong",
+            "{}: {} equal, {} more, {} unavailable in both, {} missing, {} wrong",
             variant.name(),
             outcome.equal,
+            outcome.more,
             outcome.unavailable,
             outcome.missing.len(),
             outcome.wrong.len()
@@ -344,15 +358,17 @@ pub fn run(options: &Options) -> Result<(), String> {
             }
         }
         total.equal += outcome.equal;
+        total.more += outcome.more;
         total.unavailable += outcome.unavailable;
         total.missing.extend(outcome.missing);
         total.wrong.extend(outcome.wrong);
         rows.insert(variant.name());
     }
     println!(
-        "{} programs: {} pairs equal, {} unavailable in both, {} missing, {} wrong",
+        "{} programs: {} pairs equal, {} more, {} unavailable in both, {} missing, {} wrong",
         rows.len(),
         total.equal,
+        total.more,
         total.unavailable,
         total.missing.len(),
         total.wrong.len()

@@ -1,5 +1,7 @@
 # Runs inside gdb: stops at every line-table address of one source file and prints what gdb says of the variables there.
-# One line for each value: address, number of the hit, expression in the script language, value or "-".
+# One line for each value: address, number of the hit, expression in the script language, value, "-" where it is not
+# available, "~" where its location asks for a value of the function's entry, which gdb finds only where the caller has
+# kept it, "e" where gdb fails.
 import gdb
 import os
 import struct
@@ -27,6 +29,23 @@ def number(value, kind):
     except (gdb.error, OverflowError) as error:
         # What gdb cannot evaluate it does not know to be absent.
         return "-" if "optimized out" in str(error) else "e"
+
+
+def asks_for_entry(name, pc, known={}):
+    """Whether the location of a variable at an address asks for what a register held at the entry."""
+    if (name, pc) not in known:
+        within, known[(name, pc)] = True, False
+        try:
+            text = gdb.execute("info address " + name, to_string=True)
+        except gdb.error:
+            return False
+        for line in text.splitlines():
+            if line.startswith("  Range "):
+                low, high = (int(word, 16) for word in line[8:].split(":")[0].split("-"))
+                within = low <= pc < high
+            if within and "entry_value" in line:
+                known[(name, pc)] = True
+    return known[(name, pc)]
 
 
 def leaves(expression, value, kind, depth, found):
@@ -104,6 +123,8 @@ def visit(pc, hits):
             except (gdb.error, gdb.MemoryError):
                 found.append(("$" + symbol.name, "e"))
             for expression, value in found:
+                if value == "-" and asks_for_entry(symbol.name, pc):
+                    value = "~"
                 OUT.write("%d %d %s %s\n" % (pc, hits, expression, value))
         if block.function is not None:
             if hits == 1 and block.start == pc:

@@ -81,6 +81,12 @@ const FIXTURES: &[Fixture] = &[
         stripped: true,
     },
     Fixture { name: "opener", source: Source::File("opener.c"), flags: &["-g", "-O2"], stripped: false },
+    Fixture {
+        name: "entered",
+        source: Source::File("entered.c"),
+        flags: &["-g", "-O2", "-pthread"],
+        stripped: false,
+    },
     Fixture { name: "entry_o0", source: Source::File("entry.c"), flags: &["-g", "-O0"], stripped: false },
     Fixture {
         name: "callees",

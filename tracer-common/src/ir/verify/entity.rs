@@ -66,6 +66,8 @@ impl Verifier<'_> {
         self.check(global.keys.len() <= 255, "an array has at most 255 keys");
         self.check(global.max_entries > 0, "`max` is not 0");
         self.check(array || !global.wrap && !global.ordered, "only arrays are wrapped or ordered");
+        let plain = array && !global.wrap && !global.ordered && matches!(global.ty, GlobalTy::Value(_));
+        self.check(plain || !global.forgets, "only arrays of values, neither wrapped nor ordered, forget");
         match &global.ty {
             GlobalTy::Value(ty) => {
                 self.ty(*ty);

@@ -273,6 +273,7 @@ impl Selector<'_, '_> {
             (Intrinsic::MonotonicNs, _) => self.plain(Helper::KtimeGetNs, intrinsic, dest),
             (Intrinsic::Jiffies, _) => self.plain(Helper::Jiffies64, intrinsic, dest),
             (Intrinsic::SendSignal, [Arg::Long(signal)]) => self.send_signal(*signal, dest),
+            (Intrinsic::Unseen, _) => self.count(Cell::SkippedEntry),
             (Intrinsic::Random, _) => self.plain(Helper::GetPrandomU32, intrinsic, dest),
             (Intrinsic::TaskCurrent, _) => self.plain(Helper::GetCurrentTask, intrinsic, dest),
             (Intrinsic::Register, [Arg::Str(name), Arg::Long(signed)]) => {

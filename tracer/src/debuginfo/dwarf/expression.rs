@@ -8,7 +8,7 @@ use gimli::{AttributeValue, Expression, Operation, Reader, UnitOffset};
 use super::Slice;
 use super::frame::number;
 use super::location::{Place, implicit};
-use crate::debuginfo::model::{Absence, LocOp, Location, Relation};
+use crate::debuginfo::model::{Absence, Entry, LocOp, Location, Relation};
 
 /// Steps of an expression, at the most.
 const STEPS: usize = 256;
@@ -241,15 +241,15 @@ impl Place<'_> {
                 let bytes = data.to_slice().map_err(|_| broken())?;
                 reading.result = Some(implicit(&bytes)?);
             }
-            // What a register held at entry is in it still, when that is where we are.
-            Operation::EntryValue { expression } if self.at == self.function.low => {
-                match self.expression(Expression(expression))? {
-                    Location::Register(register) => reading.push(LocOp::Register(register, 0)),
-                    _ => return Err(unsupported("the value of memory at entry")),
-                }
-            }
-            Operation::EntryValue { .. } => {
-                return Err(unsupported("what a register held at the function's entry"));
+            Operation::EntryValue { expression } => {
+                let Location::Register(register) = self.expression(Expression(expression))? else {
+                    return Err(unsupported("the value of memory at entry"));
+                };
+                let cfa = self.info.frames().cfa(self.at).ok_or_else(|| {
+                    unsupported("a value of the function's entry, in a frame without unwind rules")
+                })?;
+                let entry = Entry { low: self.function.low, high: self.function.high, cfa };
+                reading.push(LocOp::Entered(register, entry));
             }
             Operation::Piece { size_in_bits, bit_offset } => {
                 if bit_offset.is_some_and(|offset| offset != 0) || size_in_bits % 8 != 0 {

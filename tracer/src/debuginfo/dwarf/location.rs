@@ -124,7 +124,8 @@ impl Place<'_> {
 
 /// Whether a location depends on registers, which the frame base is one of.
 fn is_relative(location: &Location) -> bool {
-    let steps_do = |steps: &[LocOp]| steps.iter().any(|step| matches!(step, LocOp::Register(..)));
+    let steps_do =
+        |steps: &[LocOp]| steps.iter().any(|step| matches!(step, LocOp::Register(..) | LocOp::Entered(..)));
     match location {
         Location::Register(_) => true,
         Location::Memory(steps) | Location::Value(steps) => steps_do(steps),

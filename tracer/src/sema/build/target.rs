@@ -109,6 +109,7 @@ impl Builder<'_, '_> {
             | Access::Task
             | Access::ThreadPointer
             | Access::Dynamic(_)
+            | Access::Entered(_)
             | Access::Saved(_) => access,
         }
     }

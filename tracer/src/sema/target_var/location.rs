@@ -2,7 +2,7 @@
 
 use tracer_common::ir::{BinOp, CmpOp, Space, Width};
 
-use crate::debuginfo::model::{LocOp, Location, Relation};
+use crate::debuginfo::model::{Entry, LocOp, Location, Relation};
 use crate::sema::program::Access;
 use crate::sema::target_var::pretty::further;
 use crate::sema::target_var::{At, WORD, load, plus};
@@ -40,6 +40,8 @@ pub trait Loaded {
     fn moved(&self) -> Moved;
     /// The address of its thread-local storage in the current thread.
     fn thread_local(&self) -> Result<Access, String>;
+    /// What a register held at the entry of the function.
+    fn entered(&self, register: u8, entry: &Entry) -> Result<Access, String>;
 }
 
 /// Where only addresses can be meant.
@@ -50,6 +52,10 @@ impl Loaded for Moved {
 
     fn thread_local(&self) -> Result<Access, String> {
         Err("its location uses thread-local storage".to_owned())
+    }
+
+    fn entered(&self, _register: u8, _entry: &Entry) -> Result<Access, String> {
+        Err("its location uses a value of a function's entry".to_owned())
     }
 }
 
@@ -94,6 +100,7 @@ fn nodes(access: &Access) -> usize {
         Access::Binary(_, left, right) | Access::Compare(_, left, right) => 1 + nodes(left) + nodes(right),
         Access::Load { address, .. } => 1 + nodes(address),
         Access::Extend(value, _) | Access::AtEntry(value) => 1 + nodes(value),
+        Access::Entered(entered) => 1 + nodes(&entered.cfa),
         Access::Constant(_)
         | Access::Register(..)
         | Access::Argument(..)
@@ -119,6 +126,10 @@ fn run(steps: &[LocOp], loaded: &dyn Loaded) -> Result<Access, String> {
             }
             LocOp::Register(register, offset) => {
                 stack.push(plus(Access::Register(*register, WORD), *offset));
+                continue;
+            }
+            LocOp::Entered(register, entry) => {
+                stack.push(loaded.entered(*register, entry)?);
                 continue;
             }
             LocOp::Address(address) => {

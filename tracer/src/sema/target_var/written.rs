@@ -40,7 +40,9 @@ impl Access {
                 }
                 _ => Err(NOT_IN_MEMORY),
             },
-            Access::Saved(_) | Access::AtEntry(_) => Err("it is a value of the function's entry"),
+            Access::Saved(_) | Access::AtEntry(_) | Access::Entered(_) => {
+                Err("it is a value of the function's entry")
+            }
             Access::Register(..) | Access::Argument(..) | Access::Extend(..) => {
                 Err("it is in a register, and eBPF cannot write those of the traced program")
             }

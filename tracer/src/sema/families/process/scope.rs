@@ -8,12 +8,12 @@ use tracer_common::ir::{Space, Width};
 use super::module::Module;
 use super::thread_local;
 use crate::debuginfo::dwarf::{DebugInfo, Instance, Role, Variable};
-use crate::debuginfo::model::{Absence, LocOp, Location, Shape, TypeId, Types};
+use crate::debuginfo::model::{Absence, Entry, LocOp, Location, Shape, TypeId, Types};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::families::kernel::{ARGUMENTS, RESULT};
 use crate::sema::family::{Resolved, TargetScope};
-use crate::sema::program::{Access, TargetValue};
-use crate::sema::target_var::{At, Loaded, Moved, WORD, Walk, start, unknown};
+use crate::sema::program::{Access, Entered, TargetValue};
+use crate::sema::target_var::{At, Loaded, Moved, WORD, Walk, plus, start, unknown};
 use crate::source::Span;
 use crate::syntax::ast::{TargetExpr, TargetRoot};
 
@@ -47,6 +47,8 @@ const TWO_WORDS: u64 = 16;
 struct InProcess<'m> {
     module: &'m Module,
     moved: Moved,
+    /// The instruction whose variables are meant.
+    at: u64,
 }
 
 impl Loaded for InProcess<'_> {
@@ -56,6 +58,28 @@ impl Loaded for InProcess<'_> {
 
     fn thread_local(&self) -> Result<Access, String> {
         thread_local::block(&self.module.elf, self.moved)
+    }
+
+    fn entered(&self, register: u8, entry: &Entry) -> Result<Access, String> {
+        let elf = &self.module.elf;
+        if elf.loops(entry.low, entry.high) {
+            return Err(
+                "it is known by a value of the function's entry, and the function begins with a loop, \
+                        whose every round would count as an entry"
+                    .to_owned(),
+            );
+        }
+        if self.at == entry.low {
+            return Ok(Access::Register(register, WORD));
+        }
+        let offset = elf.file_offset(entry.low).ok_or("its function has no code in the file")?;
+        let (base, by) = entry.cfa;
+        Ok(Access::Entered(Box::new(Entered {
+            register,
+            offset,
+            address: self.moved.address(entry.low),
+            cfa: plus(Access::Register(base, WORD), by),
+        })))
     }
 }
 
@@ -82,7 +106,7 @@ impl CodeScope {
     }
 
     fn loaded(&self, at_return: bool) -> InProcess<'_> {
-        InProcess { module: &self.module, moved: self.moved(at_return) }
+        InProcess { module: &self.module, moved: self.moved(at_return), at: self.address }
     }
 
     fn moved(&self, at_return: bool) -> Moved {
@@ -341,6 +365,9 @@ fn before_push(location: Location) -> Option<Location> {
     let steps = |steps: Vec<LocOp>| -> Vec<LocOp> {
         let fix = |step| match step {
             LocOp::Register(RSP, offset) => LocOp::Register(RSP, offset - WORD_BYTES),
+            // The call is right before the entry.
+            LocOp::Entered(RSP, _) => LocOp::Register(RSP, -WORD_BYTES),
+            LocOp::Entered(register, _) => LocOp::Register(register, 0),
             other => other,
         };
         steps.into_iter().map(fix).collect()
