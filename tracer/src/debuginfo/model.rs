@@ -64,6 +64,18 @@ pub struct Sequence {
     pub is_text: bool,
 }
 
+/// A base class whose place depends on the object (C++): the table of virtual functions, which the object's first word at
+/// `within` points to, has the distance of the base from there, so many bytes before its beginning.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VirtualBase {
+    /// The class.
+    pub ty: TypeId,
+    /// Bytes before the part of the object that has it for a base.
+    pub within: u64,
+    /// Bytes before the table's beginning.
+    pub before: u64,
+}
+
 /// A table of types.
 pub trait Types {
     /// What a type is.
@@ -87,6 +99,16 @@ pub trait Types {
 
     /// Whether a pointer to it is a reference that an index goes through: `[i]` of a reference to an array (Rust).
     fn is_referred(&self, _ty: TypeId) -> bool {
+        false
+    }
+
+    /// Base classes that are virtual, of the class itself and of those that it contains (C++).
+    fn virtual_bases(&self, _ty: TypeId) -> Vec<VirtualBase> {
+        Vec::new()
+    }
+
+    /// Whether a pointer is a reference, which stands for what it refers to (C++).
+    fn is_reference(&self, _ty: TypeId) -> bool {
         false
     }
 

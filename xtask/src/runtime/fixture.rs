@@ -124,10 +124,15 @@ const FIXTURES: &[Fixture] = &[
     Fixture {
         name: "classes_symbols",
         source: Source::File("variables.cc"),
-        flags: &["-O0"],
+        flags: &["-O0", "-fno-rtti"],
         stripped: false,
     },
-    Fixture { name: "classes", source: Source::File("variables.cc"), flags: &["-g", "-O0"], stripped: false },
+    Fixture {
+        name: "classes",
+        source: Source::File("variables.cc"),
+        flags: &["-g", "-O0", "-fno-rtti"],
+        stripped: false,
+    },
     Fixture {
         name: "chain",
         source: Source::File("chain.c"),

@@ -3,7 +3,7 @@
 use gimli::{AttributeValue, Operation, UnitOffset};
 
 use super::{DebugInfo, Entry, Unit};
-use crate::debuginfo::model::{Member, Sequence, Shape, TypeId, Types, Variants};
+use crate::debuginfo::model::{Member, Sequence, Shape, TypeId, Types, Variants, VirtualBase};
 
 /// Chains of qualifiers and typedefs longer than this are broken.
 const CHAIN: usize = 64;
@@ -96,6 +96,14 @@ impl DwarfTypes<'_> {
             gimli::DW_TAG_pointer_type => format!("{}*", inner()),
             gimli::DW_TAG_reference_type => format!("{}&", inner()),
             gimli::DW_TAG_rvalue_reference_type => format!("{}&&", inner()),
+            gimli::DW_TAG_ptr_to_member_type => {
+                let class = entry
+                    .attr_value(gimli::DW_AT_containing_type)
+                    .and_then(|value| self.info.reference(unit, value))
+                    .and_then(|(owner, offset)| self.info.name_of(owner, &owner.entry(offset).ok()?))
+                    .unwrap_or_default();
+                format!("{} {class}::*", inner())
+            }
             gimli::DW_TAG_structure_type => format!("struct {own}"),
             gimli::DW_TAG_union_type => format!("union {own}"),
             gimli::DW_TAG_class_type => format!("class {own}"),
@@ -142,6 +150,14 @@ impl Types for DwarfTypes<'_> {
             gimli::DW_TAG_pointer_type
             | gimli::DW_TAG_reference_type
             | gimli::DW_TAG_rvalue_reference_type => Shape::Pointer(self.inner(unit, &entry)),
+            // Where in an object a member is; of a function, its address or where in the table it is.
+            gimli::DW_TAG_ptr_to_member_type => {
+                let to = self.inner(unit, &entry).and_then(|ty| self.strip(ty)).and_then(|ty| self.entry(ty));
+                match to {
+                    Some((_, to)) if to.tag() == gimli::DW_TAG_subroutine_type => Shape::Pointer(None),
+                    _ => Shape::Number { bytes: 8, signed: true },
+                }
+            }
             gimli::DW_TAG_array_type => {
                 let ty = self.strip(ty).unwrap_or(ty);
                 let counts = self.counts(unit, &entry);
@@ -222,6 +238,18 @@ impl Types for DwarfTypes<'_> {
         self.sequence_of(ty)
     }
 
+    fn virtual_bases(&self, ty: TypeId) -> Vec<VirtualBase> {
+        let mut found = Vec::new();
+        self.find_virtual_bases(ty, 0, 0, &mut found);
+        found
+    }
+
+    fn is_reference(&self, ty: TypeId) -> bool {
+        self.strip(ty).and_then(|ty| self.entry(ty)).is_some_and(|(_, entry)| {
+            matches!(entry.tag(), gimli::DW_TAG_reference_type | gimli::DW_TAG_rvalue_reference_type)
+        })
+    }
+
     fn is_referred(&self, ty: TypeId) -> bool {
         self.is_rust(ty) && matches!(self.shape(ty), Shape::Array(..))
     }
@@ -236,7 +264,56 @@ impl Types for DwarfTypes<'_> {
     }
 }
 
+/// Classes inside classes, and all virtual bases of one, at the most.
+const BASES: usize = 16;
+
 impl DwarfTypes<'_> {
+    fn find_virtual_bases(&self, ty: TypeId, within: u64, depth: usize, found: &mut Vec<VirtualBase>) {
+        let Some(ty) = self.strip(ty).filter(|_| depth < BASES) else { return };
+        let Some(unit) = self.info.units().get(unit_of(ty)) else { return };
+        let Ok(mut tree) = unit.entries_tree(Some(offset_of(ty))) else { return };
+        let Ok(root) = tree.root() else { return };
+        let mut children = root.children();
+        while let Ok(Some(child)) = children.next() {
+            let entry = child.entry();
+            if entry.tag() != gimli::DW_TAG_inheritance || found.len() >= BASES {
+                continue;
+            }
+            let Some(base) = self.inner(unit, entry) else { continue };
+            if let Some(offset) = Self::member_offset(unit, entry) {
+                self.find_virtual_bases(base, within.saturating_add(offset), depth + 1, found);
+            } else if let Some(before) = Self::before_table(unit, entry)
+                && !found.iter().any(|known| known.ty == base)
+            {
+                found.push(VirtualBase { ty: base, within, before });
+            }
+        }
+    }
+
+    /// How far before its table of virtual functions a class keeps where a virtual base is: what compilers write as an
+    /// expression.
+    fn before_table(unit: &Unit, entry: &Entry<'_>) -> Option<u64> {
+        let Some(AttributeValue::Exprloc(expression)) = entry.attr_value(gimli::DW_AT_data_member_location)
+        else {
+            return None;
+        };
+        let mut operations = expression.operations(unit.encoding());
+        let mut next = || operations.next().ok().flatten();
+        let is_word = |operation| matches!(operation, Some(Operation::Deref { size: 8, space: false, .. }));
+        let is_known = matches!(next(), Some(Operation::Pick { index: 0 })) && is_word(next());
+        let before = match next() {
+            Some(Operation::UnsignedConstant { value }) => value,
+            Some(Operation::SignedConstant { value }) => u64::try_from(value).ok()?,
+            _ => return None,
+        };
+        let is_known = is_known
+            && matches!(next(), Some(Operation::Minus))
+            && is_word(next())
+            && matches!(next(), Some(Operation::Plus))
+            && next().is_none();
+        is_known.then_some(before).filter(|before| *before < 1 << 20)
+    }
+
     /// A member of an aggregate; `None` for a virtual base, whose place depends on the object.
     pub(super) fn member_of(&self, unit: &Unit, entry: &Entry<'_>) -> Option<Member> {
         let ty = self.inner(unit, entry)?;

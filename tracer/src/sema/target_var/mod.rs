@@ -15,7 +15,7 @@ mod written;
 
 use tracer_common::ir::{BinOp, Space, Width};
 
-use crate::debuginfo::model::{Member, Shape, TypeId, Types};
+use crate::debuginfo::model::{Member, Shape, TypeId, Types, VirtualBase};
 use crate::diagnostics::{Code, Diagnostic, suggest};
 use crate::sema::program::{Access, TargetValue};
 use crate::source::Span;
@@ -75,8 +75,11 @@ impl Walk<'_> {
         if let Some(pretty) = target.pretty {
             let mut parts = Vec::new();
             // A pointer to a structure shows the structure; pointers inside it are shown as addresses.
+            // A reference shows what it refers to.
             if let Shape::Pointer(Some(to)) = self.types.shape(ty)
-                && (matches!(self.types.shape(to), Shape::Aggregate) || self.types.is_referred(to))
+                && (matches!(self.types.shape(to), Shape::Aggregate)
+                    || self.types.is_referred(to)
+                    || self.types.is_reference(ty))
                 && !target.address_of
             {
                 (at, ty) = (self.behind(at, span)?, to);
@@ -141,7 +144,8 @@ impl Walk<'_> {
                 (at, ty) = (self.behind(at, step.span)?, to);
             }
         }
-        let through_pointer = matches!(self.types.shape(ty), Shape::Pointer(_));
+        let through_pointer =
+            matches!(self.types.shape(ty), Shape::Pointer(_)) && !self.types.is_reference(ty);
         let (at, ty) = match self.types.shape(ty) {
             Shape::Pointer(Some(to)) => (self.behind(at, step.span)?, to),
             Shape::Pointer(None) => {
@@ -167,8 +171,12 @@ impl Walk<'_> {
                 Ok((at, member.ty, None))
             }
             PathStepKind::Field(name) => {
-                let Some(member) = self.types.member(ty, name) else {
-                    return Err(self.no_member(ty, name, step.span));
+                let (at, member) = match self.types.member(ty, name) {
+                    Some(member) => (at, member),
+                    None => match self.inherited(&at, ty, name, 0) {
+                        Some(found) => found,
+                        None => return Err(self.no_member(ty, name, step.span)),
+                    },
                 };
                 let offset = (member.bit_offset / 8) as i64;
                 let next = match at {
@@ -194,6 +202,31 @@ impl Walk<'_> {
                 Ok((next, member.ty, member.bits.is_some().then_some(member)))
             }
         }
+    }
+
+    /// A member of a virtual base class, and where that class is.
+    fn inherited(&self, at: &At, ty: TypeId, name: &str, depth: usize) -> Option<(At, Member)> {
+        /// Virtual bases of virtual bases.
+        const DEPTH: usize = 8;
+        if depth > DEPTH {
+            return None;
+        }
+        self.types.virtual_bases(ty).iter().find_map(|base| {
+            let part = self.virtual_base(at, base)?;
+            match self.types.member(base.ty, name) {
+                Some(member) => Some((part, member)),
+                None => self.inherited(&part, base.ty, name, depth + 1),
+            }
+        })
+    }
+
+    /// Where a virtual base of an object in memory is.
+    fn virtual_base(&self, at: &At, base: &VirtualBase) -> Option<At> {
+        let At::Memory(address, offset) = at else { return None };
+        let object = plus(address.clone(), offset.checked_add_unsigned(base.within)?);
+        let table = load(self.space, object.clone(), 0, WORD);
+        let distance = load(self.space, table, -i64::try_from(base.before).ok()?, WORD);
+        Some(At::Memory(Access::Binary(BinOp::Add, Box::new(object), Box::new(distance)), 0))
     }
 
     /// Indexes memory that holds elements of a type.
@@ -349,10 +382,22 @@ impl Walk<'_> {
                 format!("this is a {}: a structure has no single value", self.types.name(ty)),
             )
             .hint("name a member with ->, take its address with &, or print all of it with a trailing $")),
-            shape => Err(Diagnostic::error(
+            Shape::Number { bytes, .. } | Shape::Float(bytes) => {
+                let name = self.types.name(ty);
+                let message =
+                    format!("a value of type {name} has {bytes} bytes, and a number of the script has 8");
+                let parts = match bytes {
+                    10..=16 => {
+                        "a trailing $ shows its bits; @cast(&$x, \"unsigned long\")[0] is its first word"
+                    }
+                    _ => "@cast(&$x, \"unsigned char\")[0] is its first byte",
+                };
+                Err(Diagnostic::error(Code::UnresolvedTarget, span, message).hint(parts))
+            }
+            Shape::Nothing => Err(Diagnostic::error(
                 Code::UnresolvedTarget,
                 span,
-                format!("a value of type {} cannot be read ({shape:?})", self.types.name(ty)),
+                format!("a value of type {} cannot be read", self.types.name(ty)),
             )),
         }
     }

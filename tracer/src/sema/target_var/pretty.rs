@@ -1,6 +1,6 @@
 //! `$x$` and `$x$$`: the text of a structure, as pieces of text and of values.
 
-use tracer_common::format::{Conversion, ConversionKind, Part};
+use tracer_common::format::{Conversion, ConversionKind, Part, Size};
 use tracer_common::ir::{CmpOp, Width};
 
 use crate::debuginfo::model::{Member, Sequence, Shape, TypeId, Variants};
@@ -60,6 +60,16 @@ impl Walk<'_> {
             }
             (Shape::Pointer(_) | Shape::Float(8), at) => {
                 self.part(at, WORD, number(ConversionKind::HexLower, true), parts);
+            }
+            // The bits of a long double: sign and exponent, then the fraction. Of other long numbers, two words.
+            (Shape::Float(10..=16), at) => {
+                let high = Width { bytes: 2, signed: false };
+                self.part(further(&at, 8), high, number(ConversionKind::HexLower, true), parts);
+                self.part(at, WORD, digits(), parts);
+            }
+            (Shape::Number { bytes: 16, .. }, at) => {
+                self.part(further(&at, 8), WORD, number(ConversionKind::HexLower, true), parts);
+                self.part(at, WORD, digits(), parts);
             }
             (Shape::Aggregate, at @ (At::Memory(..) | At::Pieces(..))) => {
                 if depth > 0 && !deep {
@@ -238,6 +248,20 @@ pub fn further(at: &At, by: i64) -> At {
 /// Parts and those inside them.
 fn count(parts: &[PrettyPart]) -> usize {
     parts.iter().map(PrettyPart::count).sum()
+}
+
+/// All digits of a word: what follows others.
+fn digits() -> Vec<Part> {
+    vec![Part::Conversion(Conversion {
+        kind: ConversionKind::HexLower,
+        left: false,
+        zero: true,
+        plus: false,
+        space: false,
+        alternate: false,
+        width: Some(Size::Fixed(16)),
+        precision: None,
+    })]
 }
 
 fn number(kind: ConversionKind, alternate: bool) -> Vec<Part> {

@@ -489,7 +489,8 @@ impl CodeScope {
                     .find_map(|word| written.strip_prefix(word))
                     .unwrap_or(written)
                     .trim_end_matches(['*', ' ', '&']);
-                let Some(ty) = info.types_named(name).into_iter().next() else {
+                let named = |name| info.types_named(name).into_iter().next();
+                let Some(ty) = named(name).or_else(|| in_full(name).and_then(named)) else {
                     return Err(Diagnostic::error(
                         Code::UnresolvedTarget,
                         span,
@@ -504,6 +505,20 @@ impl CodeScope {
             }
         })
     }
+}
+
+/// What gcc calls a type that C has shorter names for.
+fn in_full(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "short" => "short int",
+        "long" => "long int",
+        "long long" => "long long int",
+        "unsigned" => "unsigned int",
+        "unsigned short" => "short unsigned int",
+        "unsigned long" => "long unsigned int",
+        "unsigned long long" => "long long unsigned int",
+        _ => return None,
+    })
 }
 
 /// A walk over the traced program's memory; the operand of a cast is the first value known only at run time.
