@@ -251,8 +251,11 @@ impl Driver<'_> {
         let globals = library.add(arguments::FILE.to_owned(), arguments::tapset(args).into());
         let subject = match &self.session.target {
             session::Target::None => None,
-            session::Target::Command(command) => command::program(command),
-            session::Target::Process(pid) => Some(format!("/proc/{pid}/exe")),
+            session::Target::Command(command) => command::program(command)
+                .map(|program| families::Subject { program, alone: command::is_direct(command) }),
+            session::Target::Process(pid) => {
+                Some(families::Subject { program: format!("/proc/{pid}/exe"), alone: true })
+            }
         };
         let families = families::all(&self.world, subject);
         let input = sema::Input {

@@ -69,6 +69,10 @@ pub trait World: Send + Sync {
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf>;
     /// The number of a file's inode.
     fn inode(&self, path: &Path) -> io::Result<u64>;
+    /// Whether two paths lead to one file.
+    fn is_same(&self, one: &Path, other: &Path) -> bool {
+        one == other || matches!((self.inode(one), self.inode(other)), (Ok(one), Ok(other)) if one == other)
+    }
     /// The value of PATH.
     fn search_path(&self) -> Vec<PathBuf>;
 
@@ -147,6 +151,12 @@ impl World for SystemWorld {
     fn inode(&self, path: &Path) -> io::Result<u64> {
         use std::os::unix::fs::MetadataExt;
         fs::metadata(path).map(|metadata| metadata.ino())
+    }
+
+    fn is_same(&self, one: &Path, other: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let file = |path: &Path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+        one == other || file(one).is_some_and(|one| Some(one) == file(other))
     }
 
     fn search_path(&self) -> Vec<PathBuf> {

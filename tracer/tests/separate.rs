@@ -39,7 +39,7 @@ fn listing_with(program: &Path, options: &[&str], functions: &str) -> (String, S
 
 fn plain(name: &str) -> String {
     let (listing, _) = listing(&program(name, &[]));
-    assert!(listing.contains("$name:const char*"), "{listing}");
+    assert!(listing.contains("$name:char const*"), "{listing}");
     listing
 }
 

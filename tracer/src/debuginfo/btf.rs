@@ -303,7 +303,7 @@ impl Btf {
             kind::STRUCT => format!("struct {name}"),
             kind::UNION => format!("union {name}"),
             kind::ENUM | kind::ENUM64 => format!("enum {name}"),
-            kind::CONST => format!("const {}", inner()),
+            kind::CONST => format!("{} const", inner()),
             kind::VOLATILE | kind::RESTRICT | kind::TYPE_TAG => inner(),
             kind::ARRAY => {
                 format!(

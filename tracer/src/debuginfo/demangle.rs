@@ -19,18 +19,29 @@ pub fn qualified(symbol: &str) -> Option<String> {
     name.demangle_with_options(&DemangleOptions::new().no_params().no_return_type()).ok()
 }
 
-/// The last part of such a name.
-pub fn last(qualified: &str) -> &str {
+/// The parts of such a name: `a`, `b<c::d>`.
+pub fn parts(qualified: &str) -> Vec<&str> {
     let (mut depth, mut start) = (0usize, 0);
-    for (at, byte) in qualified.bytes().enumerate() {
+    let mut found = Vec::new();
+    let bytes = qualified.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
         match byte {
             b'<' | b'(' | b'{' | b'[' => depth += 1,
             b'>' | b')' | b'}' | b']' => depth = depth.saturating_sub(1),
-            b':' if depth == 0 => start = at + 1,
+            b':' if depth == 0 && at >= start && bytes.get(at + 1) == Some(&b':') => {
+                found.push(&qualified[start..at]);
+                start = at + 2;
+            }
             _ => {}
         }
     }
-    &qualified[start..]
+    found.push(&qualified[start..]);
+    found
+}
+
+/// The last part of such a name.
+pub fn last(qualified: &str) -> &str {
+    parts(qualified).pop().unwrap_or(qualified)
 }
 
 #[cfg(test)]
@@ -60,6 +71,9 @@ mod tests {
             assert_eq!(qualified(symbol).as_deref(), Some(name), "{symbol}");
             assert_eq!(last(name), end, "{name}");
         }
+        assert_eq!(parts("a::b<c::d>::e(f::g)"), ["a", "b<c::d>", "e(f::g)"]);
+        assert_eq!(parts("::f"), ["", "f"]);
+        assert_eq!(parts("a:b:::c"), ["a:b", ":c"]);
         for plain in ["main", "_start", "_Z", "_R", "", "_Zzz", "_ZN"] {
             assert_eq!(qualified(plain), None, "{plain}");
         }

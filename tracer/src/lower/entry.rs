@@ -79,6 +79,7 @@ impl<'p> Lower<'p> {
             Owner::Probe(number),
         );
         body.at(probe.span);
+        body.guard(&probe.guard, None);
         let keys = body.thread_and_site();
         let level = body.f.long();
         body.push(Inst::Update {

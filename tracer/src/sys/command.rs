@@ -93,6 +93,11 @@ pub fn program(command: &str) -> Option<String> {
     }
 }
 
+/// Whether a command's process runs that program from its first instruction.
+pub fn is_direct(command: &str) -> bool {
+    matches!(How::of(command), How::Direct(_))
+}
+
 /// How a command ended, when that was not well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ended {

@@ -38,6 +38,7 @@ pub(super) fn given(target: Target) -> Result<Vec<Vec<u8>>, String> {
         Target::Btf => files::types(&mut Random(7)),
         Target::Record => RECORDS.iter().map(|record| record.to_vec()).collect(),
         Target::MarkArguments => ARGUMENTS.iter().map(|text| text.as_bytes().to_vec()).collect(),
+        Target::Names => files::symbol_names()?,
         Target::Kallsyms => vec![SYMBOLS.as_bytes().to_vec()],
         Target::Lexer | Target::Preprocessor | Target::Parser | Target::Types | Target::Ir => {
             texts(target).into_iter().map(String::into_bytes).collect()
@@ -57,6 +58,7 @@ fn texts(target: Target) -> Vec<String> {
         | Target::Program
         | Target::Btf
         | Target::MarkArguments
+        | Target::Names
         | Target::Kallsyms
         | Target::Record => (&["tracer/tests", "tapsets"], &["stp", "stpm"]),
     };

@@ -9,10 +9,10 @@ use tracer::debuginfo::dwarf::UnwindTable;
 use tracer::debuginfo::elf::ElfFile;
 use tracer::debuginfo::find::find;
 use tracer::debuginfo::model::{TypeId, Types};
-use tracer::debuginfo::{operand, sdt};
+use tracer::debuginfo::{demangle, operand, sdt};
 use tracer::run::records;
 use tracer::run::symbols::kernel::KernelSymbols;
-use tracer::world::MemoryWorld;
+use tracer::world::{MemoryWorld, SystemWorld};
 use tracer_common::ir::parse;
 use tracer_common::symbol::Form;
 use tracer_common::unwind::Rule;
@@ -178,6 +178,33 @@ pub(super) fn arguments(text: &str) -> bool {
         understood |= operand::argument(line, &symbol).is_ok();
     }
     understood
+}
+
+/// Symbols that compilers made: this program's and those of a program in C++, a few to a text.
+pub(super) fn symbol_names() -> Result<Vec<Vec<u8>>, String> {
+    const SYMBOLS: usize = 2000;
+    const TO_A_TEXT: usize = 4;
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut names = Vec::new();
+    for path in [fixture::build_one("classes")?, fixture::build_one("rust_o0")?, own] {
+        let elf = ElfFile::open(&SystemWorld::default(), &path).map_err(|error| error.to_string())?;
+        let symbols = elf.functions().into_iter().map(|symbol| symbol.name);
+        names.extend(symbols.filter(|name| name.starts_with('_')).take(SYMBOLS));
+    }
+    Ok(names.chunks(TO_A_TEXT).map(|some| some.join("\n").into_bytes()).collect())
+}
+
+/// Names of symbols, one a line: what is said of one has parts that make it up again.
+pub(super) fn names(text: &str) -> Result<bool, String> {
+    let mut understood = false;
+    for name in text.lines().filter_map(demangle::qualified) {
+        understood = true;
+        let parts = demangle::parts(&name);
+        if parts.join("::") != name || parts.last() != Some(&demangle::last(&name)) {
+            return Err(format!("parts: {name}"));
+        }
+    }
+    Ok(understood)
 }
 
 /// `/proc/kallsyms`.

@@ -36,6 +36,8 @@ pub enum Target {
     Btf,
     /// Arguments of marks
     MarkArguments,
+    /// Names of symbols, of C++ and Rust
+    Names,
     /// The kernel's table of symbols
     Kallsyms,
     /// Records that programs send
@@ -54,6 +56,7 @@ impl Target {
             Target::Program => "program",
             Target::Btf => "btf",
             Target::MarkArguments => "mark-arguments",
+            Target::Names => "names",
             Target::Kallsyms => "kallsyms",
             Target::Record => "record",
         }
@@ -81,6 +84,7 @@ impl Target {
             | Target::Types
             | Target::Ir
             | Target::MarkArguments
+            | Target::Names
             | Target::Kallsyms => {
                 let (text, donor) = (String::from_utf8_lossy(given), String::from_utf8_lossy(donor));
                 *given = mutate::mutate(&text, &donor, random).into_bytes();
@@ -101,6 +105,7 @@ impl Target {
             Target::Program => Ok(files::program(given.to_vec())),
             Target::Btf => Ok(files::btf(given.to_vec())),
             Target::MarkArguments => Ok(files::arguments(text)),
+            Target::Names => files::names(text),
             Target::Kallsyms => Ok(files::symbols(text)),
             Target::Record => files::record(given),
         }

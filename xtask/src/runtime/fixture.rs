@@ -80,6 +80,20 @@ const FIXTURES: &[Fixture] = &[
         flags: &["-O2", "-shared", "-fPIC"],
         stripped: true,
     },
+    Fixture {
+        name: "placed",
+        source: Source::File("placed.c"),
+        flags: &[
+            "-g",
+            "-O2",
+            "-no-pie",
+            "-Wl,--section-start=.fixed=0x600000",
+            "-Wl,--build-id=0x7472616365722d706c616365642d30303030303031",
+            "-lmarks",
+            "-Wl,--no-as-needed,-rpath,$ORIGIN",
+        ],
+        stripped: false,
+    },
     Fixture { name: "opener", source: Source::File("opener.c"), flags: &["-g", "-O2"], stripped: false },
     Fixture {
         name: "entered",
@@ -331,8 +345,10 @@ impl Fixture {
             compiler.arg(format!("--remap-path-prefix={}=/src", work.display()));
         } else {
             compiler.arg(format!("-ffile-prefix-map={}=/src", work.display())).args(COMMON);
+            compiler.arg(format!("-L{}", dir.display()));
         }
-        compiler.args(self.flags).arg("-o").arg(&built).arg(&source);
+        // Libraries among the flags stand behind the source that needs them.
+        compiler.arg("-o").arg(&built).arg(&source).args(self.flags);
         command::output(&mut compiler)?;
         if self.stripped {
             command::output(Command::new("strip").arg(&built))?;

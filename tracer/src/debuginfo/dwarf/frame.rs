@@ -11,7 +11,7 @@ use super::Slice;
 use crate::debuginfo::elf::ElfFile;
 
 /// Call frame information of a file.
-pub(crate) struct Frames {
+pub struct Frames {
     pub(super) eh: gimli::EhFrame<Slice>,
     pub(super) debug: gimli::DebugFrame<Slice>,
     pub(super) bases: BaseAddresses,
@@ -21,6 +21,11 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
+    /// What a file that is run says itself.
+    pub fn of(code: &ElfFile) -> Frames {
+        Frames::load(code, code)
+    }
+
     pub(super) fn load(code: &ElfFile, debug: &ElfFile) -> Frames {
         let slice = |file: &ElfFile, name| Slice::new(file.section(name), gimli::LittleEndian);
         let mut bases = BaseAddresses::default();
@@ -69,6 +74,18 @@ impl Frames {
         };
         let eh = self.row(&self.eh, &self.eh_entries, at, row);
         eh.or_else(|| self.row(&self.debug, &self.debug_entries, at, row))?
+    }
+
+    /// Whether the return address is on top of the stack at an address, as it is where a call leads. `None` when nothing
+    /// is known of it.
+    pub fn is_called(&self, at: u64) -> Option<bool> {
+        const WORD: i64 = 8;
+        let row = |row: &UnwindTableRow<usize>| {
+            let top = CfaRule::RegisterAndOffset { register: gimli::X86_64::RSP, offset: WORD };
+            *row.cfa() == top && row.register(gimli::X86_64::RA) == Some(RegisterRule::Offset(-WORD))
+        };
+        let eh = self.row(&self.eh, &self.eh_entries, at, row);
+        eh.or_else(|| self.row(&self.debug, &self.debug_entries, at, row))
     }
 
     /// What a rule says of the row for an address in a section; `None` when there is no row.

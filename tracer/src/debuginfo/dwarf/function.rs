@@ -262,7 +262,9 @@ impl DebugInfo {
     /// Where a function was declared: file and line.
     pub fn declared(&self, function: &Function) -> Option<(String, u64)> {
         let (unit, entry) = self.entry_of(function)?;
-        self.declared_entry(unit, &entry)
+        let declared = self.declared_entry(unit, &entry);
+        // What the compiler made up itself, such as the function of a lambda, is where its code is.
+        declared.or_else(|| self.line_at(function.low).map(|line| (line.file, line.line)))
     }
 
     pub(super) fn declared_entry(&self, unit: &Unit, entry: &Entry<'_>) -> Option<(String, u64)> {
@@ -326,22 +328,26 @@ impl DebugInfo {
     /// what is relative to the frame is not there before the frame is.
     pub fn is_optimized(&self, function: &Function) -> bool {
         let Some((unit, entry)) = self.entry_of(function) else { return false };
-        let producer = unit
-            .entries_tree(None)
-            .ok()
-            .and_then(|mut tree| tree.root().ok()?.entry().attr_value(gimli::DW_AT_producer))
-            .and_then(|value| {
-                Some(self.dwarf_of(unit).attr_string(unit, value).ok()?.to_string_lossy().ok()?.into_owned())
-            })
-            .unwrap_or_default();
-        // gcc notes its options; the last -O counts.
-        if producer.starts_with("GNU ") && producer.contains(" -") {
-            let level = producer.split(' ').rfind(|word| word.starts_with("-O"));
-            return level.is_some_and(|level| level != "-O0");
+        let known = self.optimized.get(function.unit);
+        if let Some(noted) = known.and_then(|known| *known.get_or_init(|| self.notes_optimization(unit))) {
+            return noted;
         }
         // Compilers describe all call sites only in optimised code, gcc also where there are none.
         let described = [gimli::DW_AT_call_all_calls, gimli::DW_AT_GNU_all_call_sites];
         described.iter().any(|at| entry.attr_value(*at).is_some())
+    }
+
+    /// What a unit's compiler noted of optimisation: gcc notes its options, of which the last -O counts.
+    fn notes_optimization(&self, unit: &Unit) -> Option<bool> {
+        let mut tree = unit.entries_tree(None).ok()?;
+        let value = tree.root().ok()?.entry().attr_value(gimli::DW_AT_producer)?;
+        let producer = self.dwarf_of(unit).attr_string(unit, value).ok()?;
+        let producer = producer.to_string_lossy().ok()?;
+        let is_noted = producer.starts_with("GNU ") && producer.contains(" -");
+        is_noted.then(|| {
+            let level = producer.split(' ').rfind(|word| word.starts_with("-O"));
+            level.is_some_and(|level| level != "-O0")
+        })
     }
 
     /// The address at which to probe a function's entry. In code that is not optimised, variables have one location for

@@ -28,10 +28,10 @@ use crate::debuginfo::elf::ElfFile;
 use crate::debuginfo::model::{Absence, Location, TypeId};
 use crate::world::Part;
 
-pub use frame::{Saved, Step};
+pub use frame::{Frames, Saved, Step};
 pub use function::Function;
 pub use line::Line;
-pub use scope::{Inlined, Instance};
+pub use scope::{Declared, Inlined, Instance, Label};
 pub use split::Companions;
 pub use types::DwarfTypes;
 pub use unwind::UnwindTable;
@@ -86,8 +86,10 @@ pub struct DebugInfo {
     inlined: OnceLock<Vec<Inlined>>,
     globals: OnceLock<HashMap<String, Vec<(usize, usize)>>>,
     type_names: OnceLock<HashMap<String, Vec<TypeId>>>,
-    frames: frame::Frames,
+    frames: Frames,
     lines: Mutex<HashMap<usize, Arc<line::Table>>>,
+    /// Whether units were optimised, where they say so; by unit.
+    optimized: Vec<OnceLock<Option<bool>>>,
 }
 
 /// Links from entry to entry (origins, specifications) longer than this are broken.
@@ -97,7 +99,9 @@ impl DebugInfo {
     /// Reads and indexes; `None` when the file has no debug information. Broken units are left out.
     pub fn load(file: &ElfFile, code: &ElfFile, companions: &dyn Companions) -> Option<DebugInfo> {
         let sources = split::Sources::load(file, companions)?;
+        let optimized = sources.units.iter().map(|_| OnceLock::new()).collect();
         let mut info = DebugInfo {
+            optimized,
             sources: sources.dwarfs,
             units: sources.units,
             source_of: sources.source_of,
@@ -109,7 +113,7 @@ impl DebugInfo {
             inlined: OnceLock::new(),
             globals: OnceLock::new(),
             type_names: OnceLock::new(),
-            frames: frame::Frames::load(code, file),
+            frames: Frames::load(code, file),
             lines: Mutex::default(),
         };
         info.index();
@@ -258,7 +262,7 @@ impl DebugInfo {
         self.frames.step(at)
     }
 
-    pub(crate) fn frames(&self) -> &frame::Frames {
+    pub(crate) fn frames(&self) -> &Frames {
         &self.frames
     }
 }

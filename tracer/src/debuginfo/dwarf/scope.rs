@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use gimli::{AttributeValue, UnitOffset};
 
 use super::{DebugInfo, Entry, Function, Role, Unit, Variable, location};
-use crate::debuginfo::model::Absence;
+use crate::debuginfo::model::{Absence, TypeId};
 
 /// A function at an address.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,6 +43,35 @@ pub struct Inlined {
     /// Index of the function that it is in.
     pub function: usize,
     offset: usize,
+}
+
+/// A parameter or local, as it is declared.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Declared {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// Its type.
+    pub ty: TypeId,
+}
+
+impl Inlined {
+    /// Its name with everything around it.
+    pub fn qualified(&self) -> String {
+        if self.scope.is_empty() { self.name.clone() } else { format!("{}::{}", self.scope, self.name) }
+    }
+}
+
+/// A label of a function.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Label {
+    /// Its name.
+    pub name: String,
+    /// Its address as linked.
+    pub address: u64,
+    /// File and line.
+    pub declared: Option<(String, u64)>,
 }
 
 /// Blocks inside blocks deeper than this are broken.
@@ -165,9 +194,26 @@ impl DebugInfo {
                 frame_base: frame_base.clone(),
                 depth: std::cell::Cell::new(0),
             };
-            self.block(&place, UnitOffset(*offset), &mut |variable| {
-                if found.len() < VARIABLES && names.insert(variable.name.clone()) {
-                    found.push(variable);
+            self.block(unit, UnitOffset(*offset), &mut |declared, entry| {
+                if found.len() < VARIABLES && names.insert(declared.name.clone()) {
+                    let Declared { name, role, ty } = declared;
+                    let (location, fixed) = self.location(&place, entry);
+                    found.push(Variable { name, role, ty, location, fixed });
+                }
+            });
+        }
+        found
+    }
+
+    /// The same parameters and locals, whether they are anywhere or not.
+    pub fn declarations(&self, instance: &Instance) -> Vec<Declared> {
+        let mut found: Vec<Declared> = Vec::new();
+        let Some(unit) = self.units.get(instance.function.unit) else { return found };
+        let mut names = BTreeSet::new();
+        for offset in instance.path.iter().rev() {
+            self.block(unit, UnitOffset(*offset), &mut |declared, _| {
+                if found.len() < VARIABLES && names.insert(declared.name.clone()) {
+                    found.push(declared);
                 }
             });
         }
@@ -175,8 +221,7 @@ impl DebugInfo {
     }
 
     /// The variables that a block declares itself.
-    fn block(&self, place: &location::Place<'_>, offset: UnitOffset, found: &mut dyn FnMut(Variable)) {
-        let unit = place.unit;
+    fn block(&self, unit: &Unit, offset: UnitOffset, found: &mut dyn FnMut(Declared, &Entry<'_>)) {
         let mut seen = BTreeSet::new();
         let Ok(mut tree) = unit.entries_tree(Some(offset)) else { return };
         let Ok(root) = tree.root() else { return };
@@ -195,8 +240,7 @@ impl DebugInfo {
             let (Some(name), Some(ty)) = (self.name_of(unit, entry), self.type_of(unit, entry)) else {
                 continue;
             };
-            let (location, fixed) = self.location(place, entry);
-            found(Variable { name, role, ty, location, fixed });
+            found(Declared { name, role, ty }, entry);
         }
         // What the compiler dropped in this instance is still declared by its origin.
         let Some((number, offset)) = origin else { return };
@@ -213,8 +257,7 @@ impl DebugInfo {
             let (Some(name), Some(ty)) = (self.name_of(owner, entry), self.type_of(owner, entry)) else {
                 continue;
             };
-            let (location, fixed) = self.location(place, entry);
-            found(Variable { name, role, ty, location, fixed });
+            found(Declared { name, role, ty }, entry);
         }
     }
 
@@ -295,8 +338,8 @@ impl DebugInfo {
         self.declared_entry(unit, &unit.entry(UnitOffset(*instance.path.first()?)).ok()?)
     }
 
-    /// Labels of a function: names and addresses.
-    pub fn labels(&self, function: &Function) -> Vec<(String, u64)> {
+    /// Labels of a function.
+    pub fn labels(&self, function: &Function) -> Vec<Label> {
         let mut found = Vec::new();
         self.walk(function, |unit, entry| {
             if entry.tag() == gimli::DW_TAG_label
@@ -304,7 +347,7 @@ impl DebugInfo {
                 && let Ok(Some(address)) = self.dwarf_of(unit).attr_address(unit, value)
                 && let Some(name) = self.name_of(unit, entry)
             {
-                found.push((name, address));
+                found.push(Label { name, address, declared: self.declared_entry(unit, entry) });
             }
         });
         found.sort();

@@ -108,7 +108,8 @@ impl DwarfTypes<'_> {
             gimli::DW_TAG_union_type => format!("union {own}"),
             gimli::DW_TAG_class_type => format!("class {own}"),
             gimli::DW_TAG_enumeration_type => format!("enum {own}"),
-            gimli::DW_TAG_const_type => format!("const {}", inner()),
+            // As SystemTap writes it: `char const*`.
+            gimli::DW_TAG_const_type => format!("{} const", inner()),
             gimli::DW_TAG_volatile_type | gimli::DW_TAG_restrict_type => inner(),
             gimli::DW_TAG_array_type => format!("{}[]", inner()),
             gimli::DW_TAG_subroutine_type => "function".into(),

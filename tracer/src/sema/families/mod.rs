@@ -22,13 +22,26 @@ pub struct Families<'w> {
     pub functions: Box<dyn TargetScope + 'w>,
 }
 
-/// The families of a machine; `subject`: the program of `-c` or `-x`. Nothing is read before a script asks.
-pub fn all(world: &dyn World, subject: Option<String>) -> Families<'_> {
+/// The program of `-c` or `-x`.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Its path or name.
+    pub program: String,
+    /// Whether only its process can hit probes in programs: the kernel lets no other through.
+    pub alone: bool,
+}
+
+/// The families of a machine. Nothing is read before a script asks.
+pub fn all(world: &dyn World, subject: Option<Subject>) -> Families<'_> {
     let types = Rc::new(kernel::KernelTypes::new(world));
     Families {
         families: vec![
             Box::new(Session),
-            Box::new(perf::Perf { world, types: types.clone(), subject: subject.clone() }),
+            Box::new(perf::Perf {
+                world,
+                types: types.clone(),
+                subject: subject.as_ref().map(|s| s.program.clone()),
+            }),
             Box::new(kernel::Kernel { world, types: types.clone() }),
             Box::new(process::Process::new(world, subject, types.clone())),
         ],

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use tracer_common::ir::{BinOp, CmpOp, Space};
 
 use super::candidate;
-use super::function::{Finder, Variant, declared};
+use super::function::{Finder, Variant, declared, declared_copy};
 use super::scope::CodeScope;
 use crate::debuginfo::dwarf::{DebugInfo, Function, Saved};
 use crate::diagnostics::{Code, Diagnostic};
@@ -90,7 +90,8 @@ impl Finder<'_> {
                 let Some(guard) = self.guard(&calls, caller, call.at, levels)? else { continue };
                 let scope =
                     CodeScope::at_call(&self.program.module, info.entry_instance(call.callee), call.at);
-                let point = self.point(&declared(info, call.callee), &call.name, ".call");
+                let suffix = callee_of(&call.name, &declared(info, call.callee));
+                let point = self.point(info, caller, &suffix);
                 let place = candidate(self.program, offset, point, &call.name, Rc::new(scope));
                 found.push(Candidate { guard, ..place });
             }
@@ -98,9 +99,11 @@ impl Finder<'_> {
             for copy in info.inlined().iter().filter(|copy| Some(copy.function) == index) {
                 known.insert(copy.name.clone());
                 if glob_match(callee, &copy.name)
-                    && let Some(place) = self.copy(info, copy, ".inline")
+                    && let Some(mut place) = self.copy(info, copy, "")
                     && let Some(guard) = self.guard(&calls, caller, copy.low, levels)?
                 {
+                    let suffix = callee_of(&copy.name, &declared_copy(info, copy));
+                    place.site.probe_point = self.point(info, caller, &suffix);
                     found.push(Candidate { guard, ..place });
                 }
             }
@@ -151,7 +154,7 @@ impl Finder<'_> {
         at: u64,
         levels: u64,
     ) -> Result<Option<Guard>, Diagnostic> {
-        let mut guard = Guard::default();
+        let mut guard = self.program.guard.clone();
         if calls.named.contains(&caller.low) {
             return Ok(Some(guard));
         }
@@ -171,6 +174,10 @@ impl Finder<'_> {
         }
         Ok(Some(guard))
     }
+}
+
+fn callee_of(name: &str, declared: &str) -> String {
+    format!(".callee(\"{name}{declared}\")")
 }
 
 /// A function's frame while it calls something.

@@ -1,12 +1,13 @@
 //! `.function("pattern")` and what may follow it.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::pattern::{Lines, Pattern};
 use super::scope::{CodeScope, SymbolScope};
 use super::{Program, at_return, candidate, ends, misplaced, number, text};
 use crate::debuginfo::demangle;
-use crate::debuginfo::dwarf::{DebugInfo, Function, Inlined};
+use crate::debuginfo::dwarf::{DebugInfo, Function, Inlined, Label};
 use crate::debuginfo::elf::Symbol;
 use crate::diagnostics::{Code, Diagnostic, suggest};
 use crate::glob::{glob_match, has_wildcards};
@@ -94,12 +95,21 @@ pub(super) fn resolve(
         Variant::Plain => {
             let mut found = finder.calls(info, |_| true, "");
             found.extend(finder.inlined(info, ""));
+            found.extend(finder.undescribed(info, &variant));
             found
         }
-        Variant::Call { exported: false } => finder.calls(info, |_| true, ".call"),
+        Variant::Call { exported: false } => {
+            let mut found = finder.calls(info, |_| true, ".call");
+            found.extend(finder.undescribed(info, &variant));
+            found
+        }
         Variant::Call { exported: true } => finder.calls(info, |f| info.is_exported(f), ".exported"),
         Variant::Inline => finder.inlined(info, ".inline"),
-        Variant::Return => finder.returns(info),
+        Variant::Return => {
+            let mut found = finder.returns(info);
+            found.extend(finder.undescribed(info, &variant));
+            found
+        }
         Variant::Callee(callee, levels) => return finder.callees(info, callee, *levels),
         Variant::Label(label) => return finder.labels(info, label),
     };
@@ -164,26 +174,58 @@ impl Finder<'_> {
     fn returns(&self, info: &DebugInfo) -> Vec<Candidate> {
         self.functions(info)
             .into_iter()
+            .filter(|function| self.returns_normally(function.low))
             .filter_map(|function| {
                 let offset = self.program.module.elf.file_offset(function.low)?;
                 let scope = CodeScope::at_return(&self.program.module, info.entry_instance(function));
-                let point = self.point(&declared(info, function), &function.name, ".return");
-                Some(at_return(candidate(self.program, offset, point, &function.name, Rc::new(scope))))
+                let point = self.point(info, function, ".return");
+                let name = self.shown(function);
+                Some(at_return(candidate(self.program, offset, point, &name, Rc::new(scope))))
             })
+            .collect()
+    }
+
+    /// Whether a function's return address is where a return probe takes it from, and puts another: else the program
+    /// would lose what is there.
+    fn returns_normally(&self, address: u64) -> bool {
+        self.program.module.is_called(address)
+    }
+
+    /// Symbols of what debug information does not tell of, such as assembler code: part of all functions.
+    fn undescribed(&self, info: &DebugInfo, variant: &Variant) -> Vec<Candidate> {
+        if !has_wildcards(&self.pattern.function) || self.pattern.file.is_some() {
+            return Vec::new();
+        }
+        let mut seen = BTreeSet::new();
+        let symbols = self.program.module.symbols().iter();
+        symbols
+            .filter(|symbol| self.is_symbol(symbol) && info.function_at(symbol.address).is_none())
+            .filter(|symbol| seen.insert(symbol.address))
+            .filter_map(|symbol| self.at_symbol(symbol, variant))
             .collect()
     }
 
     fn at(&self, info: &DebugInfo, function: &Function, address: u64, suffix: &str) -> Option<Candidate> {
         let offset = self.program.module.elf.file_offset(address)?;
         let scope = CodeScope::at(&self.program.module, info.entry_instance(function), address);
-        let point = self.point(&declared(info, function), &function.name, suffix);
-        let mut found = candidate(self.program, offset, point, &function.name, Rc::new(scope));
+        let point = self.point(info, function, suffix);
+        let mut found = candidate(self.program, offset, point, &self.shown(function), Rc::new(scope));
         found.site.is_entry = address == function.low;
         Some(found)
     }
 
-    pub(super) fn point(&self, declared: &str, function: &str, suffix: &str) -> String {
+    /// The point of a function, as it is printed.
+    pub(super) fn point(&self, info: &DebugInfo, function: &Function, suffix: &str) -> String {
+        self.written(&self.shown(function), &declared(info, function), suffix)
+    }
+
+    fn written(&self, function: &str, declared: &str, suffix: &str) -> String {
         format!("{}.function(\"{function}{declared}\"){suffix}", self.program.text)
+    }
+
+    /// Its name as the script writes it, with or without what is around it.
+    fn shown(&self, function: &Function) -> String {
+        self.pattern.shown(&function.name, || function.qualified())
     }
 
     /// Inlined copies, where they are entered.
@@ -193,14 +235,12 @@ impl Finder<'_> {
         if !info.inlinable().iter().any(|inlinable| glob_match(name, inlinable)) {
             return Vec::new();
         }
-        let fits = |copy: &&Inlined| {
-            self.pattern.is_function(&copy.name, || match copy.scope.as_str() {
-                "" => copy.name.clone(),
-                scope => format!("{scope}::{}", copy.name),
-            })
-        };
-        let copies = info.inlined().iter().filter(fits);
+        let copies = info.inlined().iter().filter(|copy| self.is_copy(copy));
         copies.filter_map(|copy| self.copy(info, copy, suffix)).collect()
+    }
+
+    fn is_copy(&self, copy: &Inlined) -> bool {
+        self.pattern.is_function(&copy.name, || copy.qualified())
     }
 
     pub(super) fn copy(&self, info: &DebugInfo, copy: &Inlined, suffix: &str) -> Option<Candidate> {
@@ -212,9 +252,9 @@ impl Finder<'_> {
         }
         let offset = self.program.module.elf.file_offset(copy.low)?;
         let scope = CodeScope::at(&self.program.module, info.inlined_instance(copy), copy.low);
-        let place = declared.map_or(String::new(), |(file, line)| format!("@{file}:{line}"));
-        let point = self.point(&place, &copy.name, suffix);
-        Some(candidate(self.program, offset, point, &copy.name, Rc::new(scope)))
+        let name = self.pattern.shown(&copy.name, || copy.qualified());
+        let point = self.written(&name, &at_line(declared), suffix);
+        Some(candidate(self.program, offset, point, &name, Rc::new(scope)))
     }
 
     fn labels(&self, info: &DebugInfo, label: &str) -> Result<Vec<Candidate>, Diagnostic> {
@@ -225,15 +265,16 @@ impl Finder<'_> {
         let mut found = Vec::new();
         let mut known = Vec::new();
         for function in functions {
-            for (name, address) in info.labels(function) {
+            for Label { name, address, declared } in info.labels(function) {
                 known.push(name.clone());
                 let offset = self.program.module.elf.file_offset(address);
                 let (true, Some(offset)) = (glob_match(label, &name), offset) else { continue };
                 let instance = info.instance_at(address).unwrap_or_else(|| info.entry_instance(function));
                 let scope = CodeScope::at(&self.program.module, instance, address);
                 let suffix = format!(".label(\"{name}\")");
-                let point = self.point(&declared(info, function), &function.name, &suffix);
-                found.push(candidate(self.program, offset, point, &function.name, Rc::new(scope)));
+                let shown = self.shown(function);
+                let point = self.written(&shown, &at_line(declared), &suffix);
+                found.push(candidate(self.program, offset, point, &shown, Rc::new(scope)));
             }
         }
         if found.is_empty() {
@@ -253,36 +294,18 @@ impl Finder<'_> {
 
     /// Without debug information: symbols.
     fn by_symbol(&self, variant: &Variant) -> Result<Vec<Candidate>, Diagnostic> {
-        let (suffix, is_return) = match variant {
-            Variant::Plain => ("", false),
-            Variant::Call { .. } => (".call", false),
-            Variant::Return => (".return", true),
-            Variant::Inline | Variant::Callee(..) | Variant::Label(_) => {
-                return Err(self.no_debug_info("this form of function probe"));
-            }
-        };
+        if matches!(variant, Variant::Inline | Variant::Callee(..) | Variant::Label(_)) {
+            return Err(self.no_debug_info("this form of function probe"));
+        }
         if self.pattern.file.is_some() {
             return Err(self.no_debug_info("a function in a file"));
         }
-        let fits = |symbol: &&Symbol| self.is_symbol(symbol);
-        let found: Vec<Candidate> = self
-            .program
-            .module
-            .symbols()
-            .iter()
-            .filter(fits)
-            .filter_map(|symbol| {
-                let offset = self.program.module.elf.file_offset(symbol.address)?;
-                let scope = SymbolScope { module: self.program.module.clone(), name: symbol.name.clone() };
-                let point = self.point("", &symbol.name, suffix);
-                let mut found = candidate(self.program, offset, point, &symbol.name, Rc::new(scope));
-                if is_return {
-                    return Some(at_return(found));
-                }
-                found.site.is_entry = true;
-                Some(found)
-            })
-            .collect();
+        let symbols = self.program.module.symbols().iter().filter(|symbol| self.is_symbol(symbol));
+        let found: Vec<Candidate> =
+            symbols.clone().filter_map(|symbol| self.at_symbol(symbol, variant)).collect();
+        if found.is_empty() && matches!(variant, Variant::Return) && symbols.count() > 0 {
+            return Err(self.no_return());
+        }
         if !found.is_empty() {
             return Ok(found);
         }
@@ -297,6 +320,36 @@ impl Finder<'_> {
                 n => format!("it has no debug information, only the names of {n} functions"),
             })
             .hint(format!("looked for debug information in {}", self.program.module.looked().join(", "))))
+    }
+
+    /// A function of which the symbol is known. `None` where it cannot be probed.
+    fn at_symbol(&self, symbol: &Symbol, variant: &Variant) -> Option<Candidate> {
+        let (suffix, is_return) = match variant {
+            Variant::Plain => ("", false),
+            Variant::Call { exported: false } => (".call", false),
+            Variant::Call { exported: true } => (".exported", false),
+            Variant::Return => (".return", true),
+            Variant::Inline | Variant::Callee(..) | Variant::Label(_) => return None,
+        };
+        if is_return && !self.returns_normally(symbol.address) {
+            return None;
+        }
+        let offset = self.program.module.elf.code_offset(symbol.address)?;
+        let scope = SymbolScope { module: self.program.module.clone(), name: symbol.name.clone() };
+        let point = self.written(&symbol.name, "", suffix);
+        let mut found = candidate(self.program, offset, point, &symbol.name, Rc::new(scope));
+        if is_return {
+            return Some(at_return(found));
+        }
+        found.site.is_entry = true;
+        Some(found)
+    }
+
+    /// Why there is no return probe where there is a function.
+    fn no_return(&self) -> Diagnostic {
+        let message = format!("{} has no return that could be probed", self.pattern.function);
+        Diagnostic::error(Code::ProbePoint, self.what.span, message)
+            .hint("it is not entered by a call: where its return address should be, the program keeps something else")
     }
 
     /// Whether a symbol fits, as it is or as the source has its name.
@@ -338,9 +391,19 @@ impl Finder<'_> {
         {
             return self.by_symbol(variant);
         }
+        let is_inlined = || info.inlined().iter().any(|copy| self.is_copy(copy));
+        if matches!(variant, Variant::Return) && !self.functions(info).is_empty() {
+            return Err(self.no_return());
+        }
         let mut diagnostic = self.no_function();
-        if matches!(variant, Variant::Inline) {
-            diagnostic.message.push_str(" that was inlined");
+        match variant {
+            Variant::Inline => diagnostic.message.push_str(" that was inlined"),
+            Variant::Return | Variant::Call { .. } if is_inlined() => {
+                diagnostic.message.push_str(" with code of its own: it was inlined wherever it is called");
+                diagnostic =
+                    diagnostic.hint("without .call or .return, the places where it is entered are probed");
+            }
+            _ => {}
         }
         if let Some(file) = &self.pattern.file {
             let unplaced = Pattern { file: None, lines: None, ..self.pattern.clone() };
@@ -370,5 +433,14 @@ impl Finder<'_> {
 
 /// `@file:line`
 pub(super) fn declared(info: &DebugInfo, function: &Function) -> String {
-    info.declared(function).map_or(String::new(), |(file, line)| format!("@{file}:{line}"))
+    at_line(info.declared(function))
+}
+
+/// The same of an inlined copy.
+pub(super) fn declared_copy(info: &DebugInfo, copy: &Inlined) -> String {
+    at_line(info.declared_inlined(copy))
+}
+
+fn at_line(place: Option<(String, u64)>) -> String {
+    place.map_or(String::new(), |(file, line)| format!("@{file}:{line}"))
 }

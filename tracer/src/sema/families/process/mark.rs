@@ -33,12 +33,12 @@ pub(super) fn resolve(
     };
     if &*what.name == "mark" {
         ends(rest, "a mark")?;
-        return marks(world, program, "*", &first, what.span);
+        return marks(world, program, None, &first, what.span);
     }
     match rest.first().map(|next| (&*next.name, text(next))) {
         Some(("mark", Some(pattern))) => {
             ends(&rest[1..], "a mark")?;
-            marks(world, program, &first, &pattern, what.span)
+            marks(world, program, Some(&first), &pattern, what.span)
         }
         _ => Err(Diagnostic::error(Code::ProbePoint, what.span, "a provider needs a mark")
             .hint("process(\"…\").provider(\"…\").mark(\"…\")")),
@@ -48,7 +48,7 @@ pub(super) fn resolve(
 fn marks(
     world: &dyn World,
     program: &Program,
-    provider: &str,
+    provider: Option<&str>,
     pattern: &str,
     span: Span,
 ) -> Result<Vec<Candidate>, Diagnostic> {
@@ -57,7 +57,9 @@ fn marks(
     let mut found = Vec::new();
     // DTrace writes `-` for what C must call `__`.
     let is_named = |name: &str| glob_match(pattern, name) || glob_match(pattern, &name.replace("__", "-"));
-    for mark in all.iter().filter(|m| is_named(&m.name) && glob_match(provider, &m.provider)) {
+    for mark in
+        all.iter().filter(|m| is_named(&m.name) && provider.is_none_or(|p| glob_match(p, &m.provider)))
+    {
         let Some(offset) = module.elf.file_offset(mark.address) else { continue };
         let counter = mark.semaphore.and_then(|address| module.elf.file_offset(address));
         let moved = if module.elf.is_moved() { Moved::Hit(mark.address) } else { Moved::No };
@@ -67,7 +69,8 @@ fn marks(
             found.map_err(|why| format!("{text}: {why}"))
         });
         let scope = MarkScope { name: mark.name.clone(), arguments: arguments.collect() };
-        let point = format!("{}.provider(\"{}\").mark(\"{}\")", program.text, mark.provider, mark.name);
+        let provider = provider.map_or(String::new(), |_| format!(".provider(\"{}\")", mark.provider));
+        let point = format!("{}{provider}.mark(\"{}\")", program.text, mark.name);
         let mut place = candidate(program, offset, point, "", Rc::new(scope));
         place.site.name.clone_from(&mark.name);
         place.site.provider.clone_from(&mark.provider);

@@ -25,9 +25,10 @@ use std::rc::Rc;
 use tracer_common::manifest::{AttachPoint, ProgramKind, Site};
 
 use crate::diagnostics::{Code, Diagnostic, suggest};
+use crate::sema::families::Subject;
 use crate::sema::families::kernel::KernelTypes;
 use crate::sema::family::{Candidate, Family, TargetScope};
-use crate::sema::program::Trigger;
+use crate::sema::program::{Guard, Trigger};
 use crate::source::Span;
 use crate::syntax::ast::{LiteralValue, ProbePointComponent};
 use crate::world::World;
@@ -38,7 +39,7 @@ pub(super) struct Process<'w> {
     /// The machine.
     pub world: &'w dyn World,
     /// What `process` alone stands for: the program of `-c` or `-x`.
-    subject: Option<String>,
+    subject: Option<Subject>,
     /// The kernel's types.
     types: Rc<KernelTypes<'w>>,
     /// Files that were opened.
@@ -51,6 +52,8 @@ struct Program {
     module: Rc<Module>,
     /// The only process in which its code is probed.
     pid: Option<u32>,
+    /// Whose hits count, where its code runs in other programs too.
+    guard: Guard,
     /// `process("/bin/x")`, `process("/bin/x").library("/lib/y")`.
     text: String,
 }
@@ -59,7 +62,7 @@ impl<'w> Process<'w> {
     /// Nothing is opened yet.
     pub(super) fn new(
         world: &'w dyn World,
-        subject: Option<String>,
+        subject: Option<Subject>,
         types: Rc<KernelTypes<'w>>,
     ) -> Process<'w> {
         Process { world, subject, types, modules: RefCell::default() }
@@ -146,10 +149,17 @@ impl Family for Process<'_> {
             "process(string).function(string).label(string)",
             "process(string).function(string).return",
             "process(string).library(string).function(string)",
+            "process(string).library(string).function(string).call",
+            "process(string).library(string).function(string).return",
             "process(string).library(string).mark(string)",
+            "process(string).library(string).plt",
             "process(string).library(string).plt(string)",
+            "process(string).library(string).plt(string).return",
+            "process(string).library(string).provider(string).mark(string)",
+            "process(string).library(string).statement(string)",
             "process(string).mark(string)",
             "process(string).plt",
+            "process(string).plt.return",
             "process(string).plt(string)",
             "process(string).plt(string).return",
             "process(string).provider(string).mark(string)",
@@ -236,7 +246,8 @@ fn candidate(
         pid: program.pid,
     };
     let site = Site { function: function.to_owned(), ..Site::new(attach, probe_point) };
-    Candidate::new(Trigger::Kernel(ProgramKind::Uprobe), site, scope)
+    let guard = program.guard.clone();
+    Candidate { guard, ..Candidate::new(Trigger::Kernel(ProgramKind::Uprobe), site, scope) }
 }
 
 /// The same place at the function's return.

@@ -1,16 +1,20 @@
 //! Which file a probe point means: by path, by name, by build-id, by process, as a library of another.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::{Process, Program, number, text};
-use crate::debuginfo::dwarf::DebugInfo;
+use crate::debuginfo::dwarf::{DebugInfo, Frames};
 use crate::debuginfo::dynamic::needed_libraries;
 use crate::debuginfo::elf::{ElfFile, Symbol};
 use crate::debuginfo::find::{Found, download, find};
 use crate::diagnostics::{Code, Diagnostic, suggest};
 use crate::glob::{glob_match, has_wildcards};
+use crate::sema::families::Subject;
+use crate::sema::families::task::Task;
+use crate::sema::program::Guard;
 use crate::source::Span;
 use crate::syntax::ast::ProbePointComponent;
 use crate::world::World;
@@ -25,13 +29,14 @@ pub(super) struct Module {
     /// What servers have; `None` where there are none.
     downloaded: OnceCell<Option<Found>>,
     symbols: OnceCell<Vec<Symbol>>,
+    frames: OnceCell<Frames>,
 }
 
 impl Module {
     fn new(elf: ElfFile) -> Module {
         let path = elf.path.clone();
-        let (found, downloaded, symbols) = Default::default();
-        Module { path, elf, found, downloaded, symbols }
+        let (found, downloaded, symbols, frames) = Default::default();
+        Module { path, elf, found, downloaded, symbols, frames }
     }
 
     /// What was found by those who looked.
@@ -77,6 +82,13 @@ impl Module {
         }
     }
 
+    /// Whether a function is entered by calls: where it begins, the return address is on top of the stack. Not so where
+    /// a program begins, where signal handlers return to, and where the dynamic linker is entered by a jump.
+    pub(super) fn is_called(&self, address: u64) -> bool {
+        self.frames.get_or_init(|| Frames::of(&self.elf)).is_called(address) != Some(false)
+            && self.elf.entry() != Some(address)
+    }
+
     /// Function symbols, sorted by address.
     pub(super) fn symbols(&self) -> &[Symbol] {
         self.symbols.get_or_init(|| {
@@ -110,7 +122,7 @@ impl Process<'_> {
                 return Err(Diagnostic::error(Code::ProbePoint, span, "which process? there is no -c or -x")
                     .hint("process(\"/path/of/program\"), or run with -c COMMAND or -x PID"));
             };
-            return Ok(vec![self.program(subject, span)?]);
+            return Ok(vec![self.program(&subject.program, span)?]);
         }
         if let Some(pid) = number(process) {
             let exe = format!("/proc/{pid}/exe");
@@ -121,15 +133,20 @@ impl Process<'_> {
             let Some((module, id)) = module else {
                 return Err(fail(format!("there is no process {pid}, or it is not ours to see")));
             };
-            return Ok(vec![Program { module, pid: Some(id), text: format!("process({pid})") }]);
+            let (guard, text) = (Guard::default(), format!("process({pid})"));
+            return Ok(vec![Program { module, pid: Some(id), guard, text }]);
         }
         let Some(name) = text(process) else {
             return Err(fail("process takes the path of a program, or a process id".to_owned()));
         };
         if is_build_id(&name) {
             let id = name.to_lowercase();
-            let tried = ["/usr/lib/debug/.build-id", "/usr/lib/.build-id"]
-                .map(|folder| format!("{folder}/{}/{}", &id[..2], &id[2..]));
+            let mut roots = self.world.debug_folders();
+            roots.extend(["/usr/lib/debug", "/usr/lib"].map(PathBuf::from));
+            let tried: Vec<String> = roots
+                .iter()
+                .map(|root| format!("{}/.build-id/{}/{}", root.display(), &id[..2], &id[2..]))
+                .collect();
             let Some(path) = tried.iter().find(|path| self.world.exists(Path::new(path))) else {
                 return Err(fail(format!("no program with build-id {id}"))
                     .hint(format!("looked for {}", tried.join(", "))));
@@ -153,7 +170,7 @@ impl Process<'_> {
     fn program(&self, name: &str, span: Span) -> Result<Program, Diagnostic> {
         let module = self.module(name, span)?;
         let text = format!("process(\"{}\")", module.path.display());
-        Ok(Program { module, pid: None, text })
+        Ok(Program { module, pid: None, guard: Guard::default(), text })
     }
 
     /// Files whose paths fit a pattern, component by component.
@@ -191,8 +208,13 @@ impl Process<'_> {
             };
             return Err(fail(format!("no such program: {name}")).hint(hint));
         };
-        let path =
-            self.world.canonicalize(&found).map_err(|error| fail(format!("cannot open {name}: {error}")))?;
+        let path = match self.world.canonicalize(&found) {
+            Ok(path) if self.world.is_same(&path, &found) => path,
+            // Links in /proc lead to files of other mount namespaces, and to deleted ones: names mean something else here.
+            _ if found.starts_with("/proc") => found,
+            Ok(path) => path,
+            Err(error) => return Err(fail(format!("cannot open {name}: {error}"))),
+        };
         if let Some(module) = self.modules.borrow().get(&path) {
             return Ok(module.clone());
         }
@@ -222,22 +244,8 @@ impl Process<'_> {
         let mut found: Vec<Program> = Vec::new();
         let mut known = Vec::new();
         for program in programs {
-            if self.subject_module(library.span).is_none_or(|subject| subject.path != program.module.path)
-                && program.pid.is_none()
-            {
-                return Err(Diagnostic::error(
-                    Code::Unsupported,
-                    library.span,
-                    format!(
-                        "a library of {} alone cannot be probed yet: other programs use it too",
-                        program.module.path.display()
-                    ),
-                )
-                .hint(
-                    "run with -c COMMAND or -x PID of this program, or probe process(\"/path/of/library\")",
-                ));
-            }
-            for path in needed_libraries(self.world, &program.module.elf) {
+            let guard = self.guard_of_library(program, library.span)?;
+            for path in self.libraries_of(program) {
                 let file =
                     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 let full = path.display().to_string();
@@ -252,7 +260,7 @@ impl Process<'_> {
                     continue;
                 }
                 let text = format!("{}.library(\"{}\")", program.text, module.path.display());
-                found.push(Program { module, pid: program.pid, text });
+                found.push(Program { module, pid: program.pid, guard: guard.clone(), text });
             }
         }
         if found.is_empty() {
@@ -270,13 +278,79 @@ impl Process<'_> {
         Ok(found)
     }
 
-    fn subject_module(&self, span: Span) -> Option<Rc<Module>> {
-        self.module(self.subject.as_deref()?, span).ok()
+    /// The libraries that a program needs; those of a process are what it has in memory, as it sees the file system.
+    fn libraries_of(&self, program: &Program) -> Vec<PathBuf> {
+        let mapped = program.pid.map(|pid| {
+            let maps = self.world.read_text(Path::new(&format!("/proc/{pid}/maps"))).unwrap_or_default();
+            let paths: BTreeSet<PathBuf> = maps
+                .lines()
+                .filter_map(code_mapping)
+                .map(|mapping| self.in_process(pid, mapping))
+                .filter(|path| !self.world.is_same(path, &program.module.path))
+                .collect();
+            paths.into_iter().collect::<Vec<_>>()
+        });
+        match mapped {
+            Some(mapped) if !mapped.is_empty() => mapped,
+            _ => needed_libraries(self.world, &program.module.elf),
+        }
     }
+
+    /// The file that a process has in memory: it may be in another mount namespace, and may have no name any more.
+    pub(super) fn in_process(&self, pid: u32, (low, high, _, path): (u64, u64, u64, &str)) -> PathBuf {
+        let theirs = PathBuf::from(format!("/proc/{pid}/root{path}"));
+        let ours = PathBuf::from(path);
+        match self.world.exists(&theirs) {
+            true if self.world.is_same(&ours, &theirs) => ours,
+            true => theirs,
+            false => PathBuf::from(format!("/proc/{pid}/map_files/{low:x}-{high:x}")),
+        }
+    }
+
+    /// A library is used by other programs too: only tasks count that run this one. The processes of `-c` and `-x`, and
+    /// those that are named by number, are told apart by the kernel.
+    fn guard_of_library(&self, program: &Program, span: Span) -> Result<Guard, Diagnostic> {
+        let mut guard = Guard::default();
+        let is_alone = |subject: &Subject| {
+            subject.alone
+                && self.module(&subject.program, span).is_ok_and(|module| module.path == program.module.path)
+        };
+        if program.pid.is_none() && !self.subject.as_ref().is_some_and(is_alone) {
+            let btf = self.types.get(span)?;
+            Task { btf: &btf, span }.runs(&mut guard, self.world, &program.module.path)?;
+        }
+        Ok(guard)
+    }
+}
+
+/// `low-high perms offset device inode path` of code that comes from a file.
+pub(super) fn code_mapping(line: &str) -> Option<(u64, u64, u64, &str)> {
+    let mut words = line.split_whitespace();
+    let (low, high) = words.next()?.split_once('-')?;
+    let executable = words.next()?.contains('x');
+    let offset = words.next()?;
+    let path = line[line.find('/')?..].trim_end();
+    let hex = |text| u64::from_str_radix(text, 16).ok();
+    executable.then_some((hex(low)?, hex(high)?, hex(offset)?, path))
 }
 
 fn is_build_id(name: &str) -> bool {
     name.len() >= BUILD_ID
         && name.len().is_multiple_of(2)
         && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn mappings() {
+        let mapping = super::code_mapping;
+        assert_eq!(
+            mapping("55d0-66d0 r-xp 00001000 08:01 42   /usr/bin/a b"),
+            Some((0x55d0, 0x66d0, 0x1000, "/usr/bin/a b"))
+        );
+        assert_eq!(mapping("55d0-66d0 r--p 00001000 08:01 42   /usr/bin/a"), None);
+        assert_eq!(mapping("55d0-66d0 r-xp 00000000 00:00 0    [vdso]"), None);
+        assert_eq!(mapping(""), None);
+    }
 }

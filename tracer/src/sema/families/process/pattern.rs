@@ -2,6 +2,7 @@
 //!
 //! Source: stapprobes(3stap), "function PATTERN".
 
+use crate::debuginfo::demangle::parts;
 use crate::glob::glob_match;
 
 /// Which lines of a file, or of a function.
@@ -45,13 +46,34 @@ impl Pattern {
         Ok(Pattern { function: function.to_owned(), file: Some(file.to_owned()), lines })
     }
 
-    /// Whether a function fits, by its name or by its name with everything around it.
+    /// Whether a function fits, by its name or by its name with what is around it: `b::f*` is part by part the end of
+    /// `a::b::first`, and `::a::b::f*` all of it.
     pub(super) fn is_function(&self, name: &str, qualified: impl FnOnce() -> String) -> bool {
-        if self.function.contains("::") {
-            let full = qualified();
-            return glob_match(&self.function, &full) || full.ends_with(&format!("::{}", self.function));
+        if !self.has_scope() {
+            return glob_match(&self.function, name);
         }
-        glob_match(&self.function, name)
+        let full = qualified();
+        let (wanted, mut parts) = (parts(&self.function), parts(&full));
+        if wanted[0].is_empty() {
+            parts.insert(0, "");
+        }
+        let Some(first) = parts.len().checked_sub(wanted.len()) else { return false };
+        wanted.iter().zip(&parts[first..]).all(|(pattern, part)| glob_match(pattern, part))
+    }
+
+    fn has_scope(&self) -> bool {
+        self.function.contains("::")
+    }
+
+    /// A function's name, with as much of what is around it as the pattern has.
+    pub(super) fn shown(&self, name: &str, qualified: impl FnOnce() -> String) -> String {
+        if !self.has_scope() {
+            return name.to_owned();
+        }
+        let full = qualified();
+        let parts = parts(&full);
+        let wanted = self::parts(&self.function).len();
+        parts[parts.len().saturating_sub(wanted)..].join("::")
     }
 
     /// Whether a path fits: all of it, or from some slash on.
@@ -103,6 +125,38 @@ mod tests {
         for bad in ["f@a.c:x", "f@a.c:5-3", "f@:4", "f@a.c:", "f@a.c:1,,2", "f@a.c:99999999999999999999"] {
             assert!(Pattern::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn scopes_fit_from_the_end() {
+        let fits = |pattern: &str, full: &str| {
+            let name = parts(full).pop().unwrap_or_default();
+            Pattern::parse(pattern).expect("a pattern").is_function(name, || full.to_owned())
+        };
+        for pattern in [
+            "area",
+            "ar*",
+            "Square::area",
+            "Square::*",
+            "S*::a*",
+            "shapes::Square::area",
+            "::shapes::*::area",
+        ] {
+            assert!(fits(pattern, "shapes::Square::area"), "{pattern}");
+        }
+        for pattern in
+            ["shapes::*", "shapes::area", "::Square::area", "x::shapes::Square::area", "are", "quare::area"]
+        {
+            assert!(!fits(pattern, "shapes::Square::area"), "{pattern}");
+        }
+        assert!(fits("most<a::b>", "n::most<a::b>"));
+        assert!(fits("n::*", "n::most<a::b>"));
+        let shown = |pattern: &str| {
+            Pattern::parse(pattern).expect("a pattern").shown("area", || "shapes::Square::area".to_owned())
+        };
+        assert_eq!(shown("a*"), "area");
+        assert_eq!(shown("Square::*"), "Square::area");
+        assert_eq!(shown("::shapes::Square::*"), "shapes::Square::area");
     }
 
     #[test]

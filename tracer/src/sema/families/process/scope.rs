@@ -572,7 +572,9 @@ impl TargetScope for CodeScope {
         {
             all.push(format!("$return:{}", types.name(ty)));
         }
-        all.extend(self.variables(info).iter().map(|(v, _)| format!("${}:{}", v.name, types.name(v.ty))));
+        let declared = info.declarations(&self.instance).into_iter();
+        let seen = declared.filter(|v| self.moment == Moment::Here || v.role == Role::Parameter);
+        all.extend(seen.map(|v| format!("${}:{}", v.name, types.name(v.ty))));
         all
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 
+use super::module::code_mapping;
 use super::pattern::{Lines, Pattern};
 use super::scope::{CodeScope, SymbolScope};
 use super::{Process, Program, candidate, ends, misplaced, number, text};
@@ -69,30 +70,22 @@ impl Process<'_> {
             .read_text(Path::new(&format!("/proc/{pid}/maps")))
             .map_err(|error| fail(format!("cannot read what process {pid} has in memory: {error}")))?;
         for line in maps.lines() {
-            let Some((low, high, offset, path)) = mapping(line) else { continue };
+            let Some(mapping) = code_mapping(line) else { continue };
+            let (low, high, offset, path) = mapping;
             if !(low <= address && address < high) {
                 continue;
             }
-            let module = self.module(path, what.span)?;
+            let file = self.in_process(pid, mapping).display().to_string();
+            let module = self.module(&file, what.span)?;
+            module.find_anywhere(self.world);
             let linked = module.elf.linked(address - low + offset).ok_or_else(|| {
                 fail(format!("0x{address:x} is in {path}, but in no part of it that is loaded as code"))
             })?;
-            let program = Program { module, pid: Some(pid), text: program.text.clone() };
+            let program = Program { module, pid: Some(pid), ..program.clone() };
             return Ok(vec![at_address(&program, what, linked)?]);
         }
         Err(fail(format!("process {pid} has no code of a file at 0x{address:x}")))
     }
-}
-
-/// `low-high perms offset device inode path` of code that comes from a file.
-fn mapping(line: &str) -> Option<(u64, u64, u64, &str)> {
-    let mut words = line.split_whitespace();
-    let (low, high) = words.next()?.split_once('-')?;
-    let executable = words.next()?.contains('x');
-    let offset = words.next()?;
-    let path = line[line.find('/')?..].trim_end();
-    let hex = |text| u64::from_str_radix(text, 16).ok();
-    executable.then_some((hex(low)?, hex(high)?, hex(offset)?, path))
 }
 
 /// The place of an address as linked.
@@ -220,8 +213,10 @@ impl Lookup<'_> {
             .filter(fits)
             .filter_map(|function| {
                 let address = info.probe_address(function, &self.program.module.elf);
-                let line = info.line_at(address)?;
-                self.candidate(&Line { address, ..line }, &info.entry_instance(function))
+                let declared = info.declared(function);
+                let (file, line) =
+                    declared.or_else(|| info.line_at(address).map(|line| (line.file, line.line)))?;
+                self.candidate(&Line { address, file, line }, &info.entry_instance(function))
             })
             .collect();
         if found.is_empty() {
@@ -238,8 +233,12 @@ impl Lookup<'_> {
         let offset = self.program.module.elf.code_offset(line.address)?;
         let scope = CodeScope::at(&self.program.module, instance.clone(), line.address);
         let name = &instance.name;
-        let point = format!("{}.statement(\"{name}@{}:{}\")", self.program.text, line.file, line.line);
-        Some(candidate(self.program, offset, point, name, Rc::new(scope)))
+        let shown = self.pattern.shown(name, || match instance.inlined {
+            true => name.clone(),
+            false => instance.function.qualified(),
+        });
+        let point = format!("{}.statement(\"{shown}@{}:{}\")", self.program.text, line.file, line.line);
+        Some(candidate(self.program, offset, point, &shown, Rc::new(scope)))
     }
 
     /// The line that was asked for first.
@@ -268,20 +267,5 @@ impl Lookup<'_> {
             return diagnostic;
         }
         diagnostic.hint(format!("the nearest lines are {}; .nearest takes the nearer", near.join(" and ")))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn mappings() {
-        let mapping = super::mapping;
-        assert_eq!(
-            mapping("55d0-66d0 r-xp 00001000 08:01 42   /usr/bin/a b"),
-            Some((0x55d0, 0x66d0, 0x1000, "/usr/bin/a b"))
-        );
-        assert_eq!(mapping("55d0-66d0 r--p 00001000 08:01 42   /usr/bin/a"), None);
-        assert_eq!(mapping("55d0-66d0 r-xp 00000000 00:00 0    [vdso]"), None);
-        assert_eq!(mapping(""), None);
     }
 }
