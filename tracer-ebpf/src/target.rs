@@ -27,6 +27,17 @@ pub struct Target {
     pub diagnostics: bool,
     /// How programs unwind user stacks by tables; `None` where they follow frame pointers.
     pub unwind: Option<Unwind>,
+    /// How a program of user code keeps its CPU; `None` where it is not preempted, or the kernel has nothing for it.
+    pub stay: Option<Stay>,
+}
+
+/// Kernel functions, by the numbers of their BTF types.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stay {
+    /// `bpf_preempt_disable` (6.10).
+    pub begin: i32,
+    /// `bpf_preempt_enable` (6.10).
+    pub end: i32,
 }
 
 /// Offsets in the kernel's structures, by which a program finds what is mapped at an address.
@@ -247,6 +258,7 @@ impl Target {
             scratch_slots: 4,
             diagnostics: false,
             unwind: None,
+            stay: None,
         }
     }
 

@@ -2,12 +2,12 @@
 //! runs from its beginning to its end. Strings of the two must never mix, and every hit must run or be counted.
 
 use tracer_common::ir::{ContextKind, FuncId, Module, parse, verify};
-use tracer_common::layout::Layout;
+use tracer_common::layout::{Home, Layout, SCALARS};
 use tracer_common::ledger::{self, Cell};
 use tracer_common::manifest::{AttachPoint, Manifest, Program, ProgramKind, Site};
 use tracer_ebpf::codegen;
 use tracer_ebpf::machine::{Context, Machine};
-use tracer_ebpf::target::Target;
+use tracer_ebpf::target::{Stay, Target};
 
 /// A key and a record of strings that are far too large for the frame.
 const HANDLER: &str = "
@@ -72,6 +72,26 @@ b0:
 }
 ";
 
+/// What must not be seen half done.
+const LOCKING: &str = "
+global g0 one: long, shared
+global g1 two: long, shared
+place @0 0:0..1 \"here\"
+
+function f0 handler kernel registers {
+  locks g0, g1
+b0:
+  v0 = register 5, u64
+  v1 = get g0
+  v2 = add v1, v0
+  set g0, v2
+  v3 = get g1
+  v4 = add v3, v0
+  set g1, v4
+  return
+}
+";
+
 const NAMES: [&str; 10] = [
     "aaaaaaaaaa",
     "bbbb",
@@ -101,6 +121,7 @@ fn machine(module: &Module, target: &Target) -> (Machine, u32) {
     let generated = codegen::generate(module, &manifest, &layout, target).expect("code for every kernel");
     let mut machine = Machine::new(&generated.parts(&manifest), target.cpus);
     machine.private_stack = target.features.private_stack;
+    machine.stay = target.stay;
     for slot in 0..generated.pool {
         machine.push(codegen::SCRATCH_POOL, &slot.to_le_bytes());
     }
@@ -204,7 +225,10 @@ fn numbers(machine: &mut Machine, numbers: [u64; 2], stop: usize) -> bool {
         machine.start(0, &Context::Registers(words))
     };
     let mut first = start(machine, numbers[0]);
-    let reached = (0..stop).all(|_| machine.step(&mut first).expect("legal code").is_none());
+    let mut reached = (0..stop).all(|_| machine.step(&mut first).expect("legal code").is_none());
+    while reached && !first.may_be_preempted() {
+        reached = machine.step(&mut first).expect("legal code").is_none();
+    }
     let mut second = start(machine, numbers[1]);
     while machine.step(&mut second).expect("legal code").is_none() {}
     while machine.step(&mut first).expect("legal code").is_none() {}
@@ -261,5 +285,34 @@ fn two_that_drop_the_oldest_at_once_both_find_room() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn who_keeps_its_cpu_keeps_nobody_waiting() {
+    let module = module(LOCKING);
+    let layout = Layout::new(&module);
+    let homes = layout.globals.iter().map(|global| match global.home {
+        Home::Scalar { offset } => offset as usize,
+        _ => panic!("no scalar"),
+    });
+    for (stay, some) in [(Some(Stay { begin: 7, end: 8 }), false), (None, true)] {
+        let target = Target { stay, ..Target::LINUX_6_12 };
+        let mut skipped = 0;
+        for stop in 0.. {
+            let (mut machine, _) = machine(&module, &target);
+            let reached = numbers(&mut machine, [3, 4], stop);
+            let left_out = cell(&machine, Cell::SkippedLock);
+            let scalars = machine.value(SCALARS);
+            let sum = if left_out == 0 { 7 } else { 3 };
+            let values = homes.clone().map(|at| word(&scalars[at..]));
+            assert_eq!(values.collect::<Vec<_>>(), [sum; 2], "stopped after {stop}");
+            skipped += left_out;
+            if !reached {
+                assert!(stop > 15, "the handler has only {stop} instructions");
+                break;
+            }
+        }
+        assert_eq!(skipped > 0, some, "{stay:?}: {skipped} skipped");
     }
 }

@@ -12,6 +12,7 @@ use tracer_ebpf::compile::compile;
 use tracer_ebpf::target::Target;
 
 use crate::artifact::Artifact;
+use crate::debuginfo::btf::Btf;
 use crate::diagnostics::render::{Style, render, render_footer};
 use crate::diagnostics::{Code, Diagnostic, Severity, Sink, explain};
 use crate::download::Servers;
@@ -158,11 +159,8 @@ impl Driver<'_> {
             let text = format!("{}\n{}", lowered.module, lowered.manifest);
             return Ok(Ok(self.show(&text)));
         }
-        // Reading the kernel's types costs more than most scripts: only for those that walk stacks.
-        let walks = target.filter(|_| run::unwind::is_wanted(&lowered.module));
-        let walking =
-            walks.map(|target| Target { unwind: run::unwind::layout::find(&self.world), ..target.clone() });
-        let target = walking.as_ref().or(target);
+        let refined = target.and_then(|target| self.refined(target, &lowered));
+        let target = refined.as_ref().or(target);
         let artifact = self.timed(4, "compiled", |driver| driver.pass_4(&mut lowered, target))?;
         if self.session.last_pass == Pass::Compile {
             let text =
@@ -353,6 +351,21 @@ impl Driver<'_> {
             Ok(found) => Ok(Some(Target { diagnostics: self.session.verbose > 0, ..found })),
             Err(error) => self.fail(&format!("cannot ask the kernel what it can do: {error}")),
         }
+    }
+
+    /// What the kernel's types tell beyond that. Reading them costs more than most scripts: only for those that need it.
+    fn refined(&self, target: &Target, lowered: &Lowered) -> Option<Target> {
+        let walks = run::unwind::is_wanted(&lowered.module);
+        let stays = target.features.isa_v4 && run::stay::is_wanted(&lowered.module, &lowered.manifest);
+        if !walks && !stays {
+            return None;
+        }
+        let btf = Btf::load(&self.world).ok()?;
+        Some(Target {
+            unwind: walks.then(|| run::unwind::layout::find(&btf)).flatten(),
+            stay: stays.then(|| run::stay::find(&btf)).flatten(),
+            ..target.clone()
+        })
     }
 
     /// Pass 5: the run.

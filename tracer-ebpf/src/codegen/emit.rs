@@ -243,6 +243,7 @@ impl Emitter<'_> {
                 let fetch = *fetch || matches!(op, AtomicOp::Xchg | AtomicOp::Cmpxchg);
                 self.asm.push(Insn::Atomic { op: *op, fetch, wide: true, base, off, src });
             }
+            VInsn::CallKernel { btf_id } => self.asm.push(Insn::CallKfunc { btf_id: *btf_id }),
             VInsn::Call { helper } => self.asm.push(Insn::Call { helper: *helper }),
             VInsn::CallFunction { function } => self.asm.call(FuncRef(*function)),
             VInsn::Jump { to } => {

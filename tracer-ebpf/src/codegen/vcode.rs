@@ -111,6 +111,8 @@ pub(crate) enum VInsn {
     Call { helper: Helper },
     /// Calls a function of the object, by index, with r1; clobbers r0 to r5.
     CallFunction { function: u32 },
+    /// Calls a function of the kernel, which has no arguments; clobbers r0 to r5.
+    CallKernel { btf_id: i32 },
     /// Goes to a block.
     Jump { to: Label },
     /// Goes to a block when the comparison holds, else on to the next instruction.
@@ -197,6 +199,7 @@ impl VInsn {
             }
             VInsn::Call { helper } => (1..=helper.arity() as u32).map(VReg).for_each(visit),
             VInsn::CallFunction { .. } => visit(Reg::R1.into()),
+            VInsn::CallKernel { .. } => {}
             VInsn::JumpIf { left, right, .. } => {
                 visit(*left);
                 src(right).into_iter().for_each(visit);
@@ -221,7 +224,9 @@ impl VInsn {
                     visit(*src);
                 }
             }
-            VInsn::Call { .. } | VInsn::CallFunction { .. } => (0..=5).map(VReg).for_each(visit),
+            VInsn::Call { .. } | VInsn::CallFunction { .. } | VInsn::CallKernel { .. } => {
+                (0..=5).map(VReg).for_each(visit);
+            }
             VInsn::Store { .. }
             | VInsn::Jump { .. }
             | VInsn::JumpIf { .. }
@@ -270,6 +275,7 @@ impl VInsn {
             }
             VInsn::Call { .. }
             | VInsn::CallFunction { .. }
+            | VInsn::CallKernel { .. }
             | VInsn::Jump { .. }
             | VInsn::MayGoto { .. }
             | VInsn::Exit(_) => {}
@@ -290,6 +296,7 @@ impl VInsn {
             | VInsn::Atomic { .. }
             | VInsn::Call { .. }
             | VInsn::CallFunction { .. }
+            | VInsn::CallKernel { .. }
             | VInsn::Jump { .. }
             | VInsn::JumpIf { .. }
             | VInsn::MayGoto { .. }

@@ -199,6 +199,9 @@ impl Machine {
         if !self.sleepable[thread.program] {
             return Err("a program sleeps that may not".into());
         }
+        if thread.stays > 0 {
+            return Err("a program sleeps that keeps its CPU".into());
+        }
         if !thread.reserved.is_empty() {
             return Err("a program sleeps with a reserved record".into());
         }

@@ -22,6 +22,7 @@ use crate::asm::Code;
 use crate::isa::{AtomicOp, Helper, Imm64, Insn, JumpOp, Reg, Size, Src, Text};
 use crate::link::link;
 use crate::object::Parts;
+use crate::target::Stay;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -103,6 +104,8 @@ pub struct Machine {
     pub arguments: Option<u64>,
     /// Offsets of lock words in the map of scalars: no program sleeps while one of them is set.
     pub locks: Vec<u32>,
+    /// The kernel functions that keep a program on its CPU.
+    pub stay: Option<Stay>,
     /// How often programs slept.
     pub sleeps: u32,
     /// Whether the larger frames of programs without a tail call are memory of the CPU, as Linux 6.13 has it for kprobe
@@ -130,6 +133,8 @@ pub struct Thread {
     reserved_sizes: Vec<usize>,
     cpu: u32,
     fuel: u64,
+    /// How often it asked to stay on its CPU, and did not take it back.
+    stays: u32,
     done: Option<u64>,
 }
 
@@ -191,6 +196,7 @@ impl Machine {
             function: 0,
             arguments: None,
             locks: Vec::new(),
+            stay: None,
             sleeps: 0,
             private_stack: false,
             private: BTreeMap::new(),
@@ -249,6 +255,7 @@ impl Machine {
             reserved_sizes: Vec::new(),
             cpu: self.cpu,
             fuel: self.fuel,
+            stays: 0,
             done: None,
         }
     }
@@ -344,7 +351,17 @@ impl Machine {
                 thread.regs[10] = Some(stack + STACK);
                 to = jump(off);
             }
-            Insn::CallKfunc { .. } => return Err("kernel functions are not emulated".into()),
+            Insn::CallKfunc { btf_id } => {
+                match self.stay {
+                    Some(stay) if btf_id == stay.begin => thread.stays += 1,
+                    Some(stay) if btf_id == stay.end => {
+                        let less = thread.stays.checked_sub(1);
+                        thread.stays = less.ok_or("a program leaves a CPU that it was free to leave")?;
+                    }
+                    _ => return Err("other kernel functions are not emulated".into()),
+                }
+                thread.regs[..6].fill(None);
+            }
             Insn::Exit => {
                 let result = thread.read(Reg::R0)?;
                 match thread.frames.pop() {
@@ -355,6 +372,7 @@ impl Machine {
                         to = frame.back;
                     }
                     None if !thread.reserved.is_empty() => return Err("a record was not submitted".into()),
+                    None if thread.stays > 0 => return Err("a program ends that keeps its CPU".into()),
                     None => thread.done = Some(result),
                 }
             }
@@ -422,6 +440,11 @@ impl Machine {
 }
 
 impl Thread {
+    /// Whether it may be preempted now.
+    pub fn may_be_preempted(&self) -> bool {
+        self.stays == 0
+    }
+
     /// The slot that runs next.
     pub fn slot(&self) -> usize {
         self.pc

@@ -3,7 +3,7 @@
 //! Rooms, in reading order: `session` (handlers, errors, the end), `event_loop` (waiting), `kernel` (maps, programs,
 //! links, the ring), `attach` (the ladder), `records`, `ledger`, `logs` (what programs tell about
 //! themselves), `value`, `globals` and `maps` (where globals live),
-//! `unwind/` (how stacks of programs are walked), `host`, `eval/` (user-domain IR), `output/` (all script output), `trial` (hits made by hand, for tests).
+//! `unwind/` (how stacks of programs are walked), `stay` (programs that keep their CPU), `host`, `eval/` (user-domain IR), `output/` (all script output), `trial` (hits made by hand, for tests).
 //!
 //! **Not here:** compiling anything.
 
@@ -19,6 +19,7 @@ pub mod maps;
 pub mod output;
 pub mod records;
 pub mod session;
+pub mod stay;
 pub mod symbols;
 pub mod trial;
 pub mod unwind;

@@ -92,6 +92,7 @@ pub fn target(
         scratch_slots: SCRATCH_SLOTS,
         diagnostics: false,
         unwind: None,
+        stay: None,
     })
 }
 
@@ -200,6 +201,13 @@ fn has_private_stacks() -> bool {
         |size: i32| Insn::Store { size: Size::Dw, base: Reg::FRAME, off: -(size as i16), src: Src::Imm(0) };
     let [zero, exit] = nothing();
     let insns = [fill(400), Insn::CallLocal { off: 2 }, zero, exit, fill(400), zero, exit];
+    loads(ProgType::Kprobe, &insns)
+}
+
+/// Whether programs for uprobes may call these functions, which have no arguments.
+pub fn calls(functions: &[i32]) -> bool {
+    let mut insns: Vec<Insn> = functions.iter().map(|btf_id| Insn::CallKfunc { btf_id: *btf_id }).collect();
+    insns.extend(nothing());
     loads(ProgType::Kprobe, &insns)
 }
 

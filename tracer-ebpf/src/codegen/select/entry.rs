@@ -11,6 +11,7 @@ use super::super::{LOCKS, SCRATCH, SCRATCH_POOL};
 use super::array::ONLY_NEW;
 use super::{Memory, Result, Selector, writes};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Reg, Size};
+use crate::target::Stay;
 use alloc::vec::Vec;
 use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{Function, GlobalId, Inst};
@@ -225,7 +226,17 @@ impl Selector<'_, '_> {
         locks(self.function, &self.shared.fragile)
     }
 
+    /// The kernel functions that keep the program on its CPU while it holds locks: who waits for a lock on the same CPU
+    /// waits for nothing. Programs of the kernel are not preempted anyway.
+    fn stay(&self) -> Option<Stay> {
+        let preempted = matches!(self.entry.kind, ProgramKind::Uprobe | ProgramKind::Uretprobe);
+        self.shared.target.stay.filter(|_| preempted)
+    }
+
     pub(super) fn lock(&mut self, locks: &[GlobalId]) -> Result {
+        if let Some(stay) = self.stay() {
+            self.push(VInsn::CallKernel { btf_id: stay.begin });
+        }
         for (n, global) in locks.iter().enumerate() {
             let (again, retry) = (self.block(false), self.block(true));
             let (taken, failed) = (self.block(false), self.block(true));
@@ -258,6 +269,7 @@ impl Selector<'_, '_> {
             self.aside(failed, |s| {
                 s.count(Cell::SkippedLock);
                 s.unlock(&held);
+                s.leave_cpu();
                 s.release_scratch();
                 s.jump(s.plain_exit);
             });
@@ -328,6 +340,13 @@ impl Selector<'_, '_> {
         self.store(Size::W, key, global.0 as i32);
         let key = self.address(key);
         (Constant::Map(map).into(), key)
+    }
+
+    /// Locks are given back: the program may be preempted again.
+    pub(super) fn leave_cpu(&mut self) {
+        if let Some(stay) = self.stay() {
+            self.push(VInsn::CallKernel { btf_id: stay.end });
+        }
     }
 
     pub(super) fn unlock(&mut self, locks: &[GlobalId]) {

@@ -328,13 +328,20 @@ impl Selector<'_, '_> {
 
     /// Gives the locks back at the end, where they were taken.
     pub(super) fn unlock_late(&mut self, locks: &[GlobalId]) {
-        let Some(held) = self.lock_note() else { return self.unlock(locks) };
+        let Some(held) = self.lock_note() else {
+            if !locks.is_empty() {
+                self.unlock(locks);
+                self.leave_cpu();
+            }
+            return;
+        };
         let (taken, on) = (self.block(false), self.block(false));
         let word = self.load_from(Size::Dw, held);
         self.jump_if(JumpOp::Ne, word, 0, taken);
         self.jump(on);
         self.aside(taken, |s| {
             s.unlock(locks);
+            s.leave_cpu();
             s.jump(on);
         });
         self.at(on);

@@ -6,14 +6,9 @@ use tracer_ebpf::target::{Mappings, Returns, Unwind};
 
 use crate::debuginfo::btf::Btf;
 use crate::debuginfo::model::{TypeId, Types};
-use crate::world::World;
 
-/// The offsets; `None` where the kernel does not show its types, or they are not those that we know.
-pub fn find(world: &dyn World) -> Option<Unwind> {
-    of(&Btf::load(world).ok()?)
-}
-
-fn of(btf: &Btf) -> Option<Unwind> {
+/// The offsets; `None` where the kernel's types are not those that we know.
+pub fn find(btf: &Btf) -> Option<Unwind> {
     let members = |structure: &str| {
         let ty = btf.type_by_name(&format!("struct {structure}"));
         move |path: &str| offset(btf, ty?, path)
@@ -95,7 +90,8 @@ mod tests {
         if Btf::load(&SystemWorld::default()).is_err() {
             return;
         }
-        let found = find(&SystemWorld::default()).expect("a kernel of the last ten years");
+        let found = find(&Btf::load(&SystemWorld::default()).expect("the kernel's types"))
+            .expect("a kernel of the last ten years");
         assert_eq!(found.vm_start, 0);
         assert!(found.returns.is_some());
     }
