@@ -27,3 +27,19 @@ pub fn find(btf: &Btf) -> Option<Stay> {
     let stay = Stay { begin: number("bpf_preempt_disable")?, end: number("bpf_preempt_enable")? };
     features::calls(&[stay.begin, stay.end]).then_some(stay)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::SystemWorld;
+
+    #[test]
+    fn what_this_kernel_has_may_be_called() {
+        // As root only, and from 6.10 on.
+        let Ok(btf) = Btf::load(&SystemWorld::default()) else { return };
+        if features::calls(&[]) && btf.function("bpf_preempt_disable").is_some() {
+            let found = find(&btf).expect("both may be called");
+            assert!(!features::calls(&[found.begin]), "a program that does not end it is refused");
+        }
+    }
+}
