@@ -89,7 +89,7 @@ intrinsics! {
     /// `target()`: the process of `-c` or `-x`, else 0 (`ledger` header).
     Target = "target"() -> Long, Both, Context, false;
     /// Address of the current `struct task_struct`.
-    TaskCurrent = "task_current"() -> Long, Kernel, Context, false;
+    TaskCurrent = "task_current"() -> Long, Both, Context, false;
     /// A machine register by its name, a literal: with its sign when the second argument is not 0; raises `Registers`
     /// where there are none.
     Register = "register"(Str, Long) -> Long, Both, Context, true;
@@ -98,19 +98,19 @@ intrinsics! {
     /// Whether the program runs at a function's return.
     IsReturn = "is_return"() -> Long, Both, Context, false;
     /// The string at a user address, cut to the result's capacity; raises `UserStringFault`.
-    UserString = "user_string"(Long) -> Str, Kernel, Context, true;
+    UserString = "user_string"(Long) -> Str, Both, Context, true;
     /// At most n bytes (second argument) of the string at a user address; raises `UserStringFault`.
-    UserStringN = "user_string_n"(Long, Long) -> Str, Kernel, Context, true;
+    UserStringN = "user_string_n"(Long, Long) -> Str, Both, Context, true;
     /// The string at a kernel address; raises `KernelStringFault`.
-    KernelString = "kernel_string"(Long) -> Str, Kernel, Context, true;
+    KernelString = "kernel_string"(Long) -> Str, Both, Context, true;
     /// At most n bytes of the string at a kernel address; raises `KernelStringFault`.
-    KernelStringN = "kernel_string_n"(Long, Long) -> Str, Kernel, Context, true;
+    KernelStringN = "kernel_string_n"(Long, Long) -> Str, Both, Context, true;
     /// So many bytes at a user address, packed (`packed`). A number that is negative means as many as the result has room for.
     /// Where the third argument is not 0, what follows the page of the address may be missing, and is left out. Raises
     /// `UserFault`.
-    UserBytes = "user_bytes"(Long, Long, Long) -> Str, Kernel, Context, true;
+    UserBytes = "user_bytes"(Long, Long, Long) -> Str, Both, Context, true;
     /// The same at a kernel address; raises `KernelFault`.
-    KernelBytes = "kernel_bytes"(Long, Long, Long) -> Str, Kernel, Context, true;
+    KernelBytes = "kernel_bytes"(Long, Long, Long) -> Str, Both, Context, true;
     /// The user stack's return addresses, from the innermost, in hexadecimal, each with a blank behind it; by frame
     /// pointers (`bpf_get_stack`).
     UserStack = "user_stack"() -> Str, Both, Context, false;

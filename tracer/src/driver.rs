@@ -24,15 +24,14 @@ use crate::sema::{self, arguments, families};
 use crate::session::{self, Dump, Pass, Script, Session};
 use crate::source::{FileId, SourceMap, Span};
 use crate::syntax::ast::{self, ExprIds};
+use crate::syntax::condition::{self, LANGUAGE};
 use crate::syntax::print::print_file;
-use crate::syntax::{self, Facts, Macros, condition, guru};
+use crate::syntax::{self, Facts, Macros, guru};
 use crate::sys::{command, features};
 use crate::world::{SystemWorld, World};
 
 /// How the process ends.
 pub const OK: u8 = 0;
-/// The version of the language: that of the SystemTap whose manuals describe it.
-const LANGUAGE: &str = "5.6";
 /// Anything that the user should know of went wrong.
 pub const FAILED: u8 = 1;
 
@@ -457,13 +456,15 @@ impl Driver<'_> {
         let release = self.world.read_text(Path::new("/proc/sys/kernel/osrelease")).unwrap_or_default();
         let release = release.trim().to_owned();
         let end = release.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(release.len());
+        let version = self.session.compatible.as_deref().unwrap_or(LANGUAGE);
         Facts {
             args: self.session.args.clone(),
             kernel_v: release[..end].trim_end_matches('.').to_owned(),
             kernel_vr: release,
             arch: std::env::consts::ARCH.to_owned(),
             config: BTreeMap::new(),
-            systemtap_v: self.session.compatible.clone().unwrap_or_else(|| LANGUAGE.to_owned()),
+            systemtap_v: version.to_owned(),
+            grammar: version.to_owned(),
             runtime: "bpf".to_owned(),
             guru_mode: self.session.guru,
             privilege: "stapdev".to_owned(),

@@ -14,6 +14,7 @@ pub mod differ;
 pub mod fuzz;
 pub mod gdb;
 pub mod listing;
+pub mod outside;
 pub mod package;
 pub mod random;
 pub mod runtime;

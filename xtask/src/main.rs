@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::vm::{Kernel, Matrix};
-use xtask::{bench, ci, demo, differ, fuzz, gdb, listing, tidy, vm};
+use xtask::{bench, ci, demo, differ, fuzz, gdb, listing, outside, tidy, vm};
 
 /// Developer tasks of tracer.
 #[derive(Parser)]
@@ -98,6 +98,18 @@ enum Task {
         #[arg(long)]
         tracer: Option<std::path::PathBuf>,
     },
+    /// Run the scripts of SystemTap's own test suite, from a folder that you have, and count what agrees
+    Outside {
+        /// The folder `testsuite` of SystemTap's sources
+        #[arg(long)]
+        scripts: std::path::PathBuf,
+        /// Only scripts whose folder and name contain this
+        #[arg(long, default_value = "")]
+        filter: String,
+        /// Run this program instead of building tracer
+        #[arg(long)]
+        tracer: Option<std::path::PathBuf>,
+    },
     /// Build tracer and trace something real on this kernel
     Demo,
 }
@@ -120,6 +132,9 @@ fn main() -> ExitCode {
             gdb::run(&gdb::Options { filter, random, seed, tracer })
         }
         Task::Listing { tracer } => listing::run(tracer),
+        Task::Outside { scripts, filter, tracer } => {
+            outside::run(&outside::Options { scripts, filter, tracer })
+        }
         Task::Demo => demo::run(),
     };
     match result {

@@ -172,14 +172,15 @@ impl Typed {
             if NO_LIMITS.iter().any(|start| define.starts_with(start)) {
                 continue;
             }
-            let (name, value) = split(define, "-D")?;
-            let value: u64 = value.parse().map_err(|_| format!("-D {define}: {value} is not a number"))?;
+            let name = define.split('=').next().unwrap_or_default();
             if Limits::STAP.get(name).is_none() {
                 let names = Limits::STAP.all().map(|(name, _)| name);
                 let near = suggest::hint(name, names).map_or_else(String::new, |near| format!(" ({near})"));
                 warnings.push(format!("-D {define}: tracer has no limit {name}{near}"));
                 continue;
             }
+            let (_, value) = split(define, "-D")?;
+            let value: u64 = value.parse().map_err(|_| format!("-D {define}: {value} is not a number"))?;
             limits.set(name, value).map_err(|why| format!("-D {define}: {why}"))?;
         }
         if self.suppress_handler_errors {
@@ -319,6 +320,8 @@ mod tests {
         assert!(session(&["-D", "MAXACTION", "x"]).expect_err("no value").contains("NAME=VALUE"));
         let unknown = session(&["-D", "MAXACTON=1", "x"]).expect("a session").warnings;
         assert_eq!(unknown, ["-D MAXACTON=1: tracer has no limit MAXACTON (similar: 'MAXACTION')"]);
+        let flag = session(&["-DSTP_FLAG", "-DSTP_NAME=text", "x"]).expect("a session").warnings;
+        assert_eq!(flag.len(), 2, "{flag:?}");
         assert!(session(&["-x", "1", "-c", "true", "-e", ""]).is_err());
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct Body<'l, 'p> {
     pub(super) result: Option<IrTy>,
     /// In functions that recurse in kernel code: how deep this one is called.
     pub(super) depth: u32,
+    /// In continuations: what they look at is what was there at the hit, never later.
+    pub(super) of_hit: bool,
 }
 
 impl<'l, 'p> Body<'l, 'p> {
@@ -89,6 +91,7 @@ impl<'l, 'p> Body<'l, 'p> {
             splitting: Vec::new(),
             result: None,
             depth: 0,
+            of_hit: false,
         }
     }
 

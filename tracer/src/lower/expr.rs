@@ -201,7 +201,9 @@ impl<'p> Body<'_, 'p> {
                 LongOp::Imm(0)
             }
             ExprKind::Target(target) => match &target.value {
-                TargetValue::Value(access) if self.is_kernel() || is_arithmetic(access) => {
+                TargetValue::Value(access)
+                    if self.is_kernel() || is_arithmetic(access) || !self.of_hit && is_memory(access) =>
+                {
                     self.access(access, target)
                 }
                 TargetValue::Value(_) | TargetValue::List { .. } | TargetValue::Pretty { .. } => {
@@ -506,17 +508,26 @@ pub(super) fn global_id(global: hir::GlobalId) -> GlobalId {
 
 /// Whether an access looks at nothing of the hit: an offset, a size, an address that is computed.
 fn is_arithmetic(access: &hir::Access) -> bool {
+    looks_at(access, false)
+}
+
+/// Whether an access looks at memory only, at an address that is computed.
+fn is_memory(access: &hir::Access) -> bool {
+    looks_at(access, true)
+}
+
+fn looks_at(access: &hir::Access, memory: bool) -> bool {
     match access {
         hir::Access::Constant(_) | hir::Access::Dynamic(_) => true,
         hir::Access::Binary(_, left, right) | hir::Access::Compare(_, left, right) => {
-            is_arithmetic(left) && is_arithmetic(right)
+            looks_at(left, memory) && looks_at(right, memory)
         }
-        hir::Access::Extend(value, _) => is_arithmetic(value),
+        hir::Access::Extend(value, _) => looks_at(value, memory),
+        hir::Access::Load { address, .. } => memory && looks_at(address, true),
         hir::Access::Register(..)
         | hir::Access::Argument(..)
         | hir::Access::Task
         | hir::Access::ThreadPointer
-        | hir::Access::Load { .. }
         | hir::Access::Saved(_)
         | hir::Access::Entered(_)
         | hir::Access::AtEntry(_) => false,

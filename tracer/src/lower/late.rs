@@ -567,6 +567,7 @@ impl<'p> Body<'_, 'p> {
         let mut body =
             Body::new(self.lower, &format!("continuation.{number}"), Domain::User, ContextKind::None, owner);
         body.late_locals = late_locals;
+        body.of_hit = true;
         let params: Vec<Dest> = captures.types.iter().map(|ty| body.f.param(*ty)).collect();
         body.leaves = captures.leaves.iter().map(|(leaf, shape)| (*leaf, arrived(shape, &params))).collect();
         for (local, n) in &captures.locals {

@@ -16,6 +16,7 @@ use tracer_common::ir::Space;
 use tracer_common::symbol::Form;
 
 use crate::run::eval::{Host, Kept};
+use crate::run::memory::Memory;
 use crate::run::output::sink::Sink;
 use crate::run::symbols::Symbols;
 use crate::run::symbols::kernel::KernelSymbols;
@@ -35,6 +36,7 @@ pub struct RealHost {
     target: i64,
     kept: Kept,
     commands: Vec<Child>,
+    memory: Memory,
     symbols: Symbols,
     kernel_symbols: OnceCell<KernelSymbols>,
     /// The process whose hit a handler is finished for.
@@ -52,6 +54,7 @@ impl RealHost {
             target: 0,
             kept: Kept::default(),
             commands: Vec::new(),
+            memory: Memory::default(),
             symbols: Symbols::new(Box::<SystemWorld>::default()),
             kernel_symbols: OnceCell::new(),
             hit: 0,
@@ -206,6 +209,21 @@ impl Host for RealHost {
 
     fn kept(&mut self) -> &mut Kept {
         &mut self.kept
+    }
+
+    fn task(&mut self) -> i64 {
+        self.memory.task()
+    }
+
+    /// Without a hit, the process is our own, as it is for `pid()`.
+    fn read(&mut self, space: Space, address: u64, bytes: &mut [u8]) -> bool {
+        match space {
+            Space::Kernel => self.memory.read_kernel(address, bytes),
+            Space::User => {
+                let process = if self.hit == 0 { self.pid() } else { self.hit };
+                self.memory.read_process(process, address, bytes)
+            }
+        }
     }
 
     fn sink(&mut self) -> &mut dyn Sink {

@@ -3,7 +3,7 @@
 //! Rooms, in reading order: `session` (handlers, errors, the end), `event_loop` (waiting), `kernel` (maps, programs,
 //! links, the ring), `attach` (the ladder), `records`, `ledger`, `logs` (what programs tell about
 //! themselves), `value`, `globals` and `maps` (where globals live),
-//! `unwind/` (how stacks of programs are walked), `stay` (programs that keep their CPU), `host`, `eval/` (user-domain IR), `output/` (all script output), `trial` (hits made by hand, for tests).
+//! `unwind/` (how stacks of programs are walked), `stay` (programs that keep their CPU), `host`, `memory`, `eval/` (user-domain IR), `output/` (all script output), `trial` (hits made by hand, for tests).
 //!
 //! **Not here:** compiling anything.
 
@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod ledger;
 pub mod logs;
 pub mod maps;
+pub mod memory;
 pub mod output;
 pub mod records;
 pub mod session;

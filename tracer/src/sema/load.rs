@@ -11,6 +11,7 @@ use crate::glob::{glob_match, has_wildcards};
 use crate::sema::library::Library;
 use crate::source::SourceMap;
 use crate::syntax::ast::{self, ExprIds, ExprKind};
+use crate::syntax::condition::LANGUAGE;
 use crate::syntax::visit::{self, Visitor};
 use crate::syntax::{Facts, Macros};
 
@@ -32,6 +33,8 @@ pub(super) fn load(
     ids: &mut ExprIds,
     sink: &mut Sink,
 ) -> Loaded {
+    // `--compatible` is about scripts.
+    let newest = Facts { grammar: LANGUAGE.to_owned(), ..facts.clone() };
     let mut variables = BTreeSet::new();
     let mut at = 0;
     while at < files.len() {
@@ -61,7 +64,7 @@ pub(super) fn load(
             }
             let id = sources.add(file.name.clone(), file.text.to_string(), None);
             file.loaded = Some(id);
-            files.push(crate::syntax::parse(sources, id, ids, facts, macros, sink));
+            files.push(crate::syntax::parse(sources, id, ids, &newest, macros, sink));
         }
         variables.append(&mut names.symbols);
         at += 1;

@@ -190,8 +190,16 @@ impl<'s> Resolver<'s> {
         scope.enumeration(&scope.type_name(&target)?)
     }
 
-    fn is_defined(&self, expr: &ast::Expr) -> bool {
+    fn is_defined(&mut self, expr: &ast::Expr) -> bool {
         match &expr.kind {
+            ExprKind::Ternary { cond, then, otherwise } if build::fold::mentions_defined(cond) => {
+                self.visit_expr(cond);
+                match build::fold::truth(&self.outcomes, cond) {
+                    Some(true) => self.is_defined(then),
+                    Some(false) => self.is_defined(otherwise),
+                    None => self.is_defined(then) && self.is_defined(otherwise),
+                }
+            }
             ExprKind::Target(target) => {
                 self.meant(target).is_ok_and(|target| self.resolve(&target, expr.span).0.is_ok())
             }

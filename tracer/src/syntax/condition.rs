@@ -9,6 +9,9 @@ use crate::glob::{glob_match, has_wildcards};
 use crate::syntax::ast::Text;
 use crate::syntax::token::Op;
 
+/// The version of the language: that of the SystemTap whose manuals describe it.
+pub const LANGUAGE: &str = "5.6";
+
 /// What the caller knows about the session and its kernel. Plain data: nobody asks the kernel in this pass.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Facts {
@@ -24,6 +27,8 @@ pub struct Facts {
     pub config: BTreeMap<String, String>,
     /// `systemtap_v`: the version of the language, or what `--compatible` asked for.
     pub systemtap_v: String,
+    /// The version whose grammar the text has: `systemtap_v` for scripts, the newest for the library.
+    pub grammar: String,
     /// `runtime`: `kernel`, `dyninst` or `bpf`.
     pub runtime: String,
     /// `guru_mode`: `-g` was given.
@@ -33,6 +38,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether the text has what came into the grammar with a version.
+    pub(super) fn has(&self, version: &str) -> bool {
+        compare_versions(&self.grammar, version).is_ge()
+    }
+
     /// A session without arguments on a 6.12 kernel: for tests, and for scripts that no machine is asked about.
     pub fn example() -> Facts {
         let config = [("CONFIG_HZ", "250"), ("CONFIG_SMP", "y")];
@@ -42,7 +52,8 @@ impl Facts {
             kernel_vr: "6.12.9-amd64".to_owned(),
             arch: "x86_64".to_owned(),
             config: config.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-            systemtap_v: "5.6".to_owned(),
+            systemtap_v: LANGUAGE.to_owned(),
+            grammar: LANGUAGE.to_owned(),
             runtime: "bpf".to_owned(),
             guru_mode: false,
             privilege: "stapdev".to_owned(),

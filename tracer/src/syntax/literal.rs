@@ -31,8 +31,8 @@ fn parse_magnitude(text: &str) -> Result<u64, String> {
     u64::from_str_radix(digits, radix).map_err(|_| format!("number {text} does not fit in 64 bits"))
 }
 
-/// Appends the value of a string literal, given with its quotes.
-pub(super) fn parse_string(literal: &str, value: &mut Vec<u8>) {
+/// Appends the value of a string literal, given with its quotes; `hex`: with `\xff`.
+pub(super) fn parse_string(literal: &str, hex: bool, value: &mut Vec<u8>) {
     let inner = literal.strip_prefix('"').unwrap_or(literal);
     let inner = inner.strip_suffix('"').unwrap_or(inner).as_bytes();
     let mut at = 0;
@@ -57,7 +57,7 @@ pub(super) fn parse_string(literal: &str, value: &mut Vec<u8>) {
                 at += len - 1;
                 number
             }
-            b'x' if inner.get(at).is_some_and(u8::is_ascii_hexdigit) => {
+            b'x' if hex && inner.get(at).is_some_and(u8::is_ascii_hexdigit) => {
                 let (number, len) = take_digits(&inner[at..], 16, 2);
                 at += len;
                 number
@@ -104,7 +104,7 @@ mod tests {
 
     fn string(literal: &str) -> Vec<u8> {
         let mut value = Vec::new();
-        parse_string(literal, &mut value);
+        parse_string(literal, true, &mut value);
         value
     }
 

@@ -29,6 +29,7 @@ pub use preprocess::Macros;
 use crate::diagnostics::Sink;
 use crate::source::{FileId, SourceMap};
 use crate::syntax::ast::ExprIds;
+use crate::syntax::token::{Keyword, TokenKind};
 
 /// Parses a script or a tapset file. Never fails: what was not understood is missing from the tree and in the sink.
 ///
@@ -43,14 +44,18 @@ pub fn parse(
     sink: &mut Sink,
 ) -> ast::File {
     let mut found = Sink::default();
-    let lexed = lexer::lex(sources, file, &facts.args, &mut found);
+    let mut lexed = lexer::lex(sources, file, &facts.args, &mut found);
+    if !facts.has("3.0") {
+        let private = TokenKind::Keyword(Keyword::Private);
+        lexed.tokens.iter_mut().filter(|token| token.kind == private).for_each(|t| t.kind = TokenKind::Ident);
+    }
     let preprocessed = preprocess::preprocess(sources, &lexed.tokens, facts, macros, &mut found);
     let input = parser::Input {
         file,
         tokens: &preprocessed.tokens,
         comments: &lexed.comments,
         macro_names: &preprocessed.macro_names,
-        args: facts.args.len(),
+        facts,
     };
     let tree = parser::parse_file(sources, input, ids, &mut found);
     // Three steps looked for mistakes, each from the start: tell them in the order of the text.

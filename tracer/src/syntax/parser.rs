@@ -25,6 +25,7 @@ use crate::source::{FileId, SourceMap, Span};
 use crate::syntax::ast::{
     Expr, ExprId, ExprIds, ExprKind, File, Hist, Ident, Literal, LiteralValue, Name, Text, VarRef,
 };
+use crate::syntax::condition::Facts;
 use crate::syntax::literal;
 use crate::syntax::preprocess::junk_message;
 use crate::syntax::token::{Junk, Keyword, Op, Token, TokenKind};
@@ -42,8 +43,8 @@ pub(super) struct Input<'a> {
     pub(super) tokens: &'a [Token],
     pub(super) comments: &'a [Span],
     pub(super) macro_names: &'a [Name],
-    /// How many script arguments there are.
-    pub(super) args: usize,
+    /// How many script arguments there are, and what version the grammar is of.
+    pub(super) facts: &'a Facts,
 }
 
 /// Parses a whole file.
@@ -222,13 +223,28 @@ impl Parser<'_> {
         let mut value = Vec::new();
         while self.peek().kind == TokenKind::Str {
             let token = self.advance();
-            literal::parse_string(self.text(token), &mut value);
+            // Before 2.3, `\x` was an x.
+            literal::parse_string(self.text(token), self.input.facts.has("2.3"), &mut value);
+            if !self.input.facts.has("2.0") && self.comment_follows(token.span) {
+                break;
+            }
         }
         // As in C and in SystemTap, a string ends at its first NUL.
         if let Some(end) = value.iter().position(|byte| *byte == 0) {
             value.truncate(end);
         }
         Ok(Text::new(value))
+    }
+
+    /// Whether a comment stands between a token and the next one. Before 2.0, none stood between glued strings.
+    fn comment_follows(&self, token: Span) -> bool {
+        let next = self.peek().span;
+        self.input.comments.iter().any(|comment| {
+            comment.file == token.file
+                && comment.file == next.file
+                && comment.start >= token.end
+                && comment.end <= next.start
+        })
     }
 
     /// A string literal with something in it.
@@ -341,7 +357,7 @@ impl Parser<'_> {
                     Junk::MissingArgument | Junk::NestedArgument => Code::ScriptArgument,
                     Junk::Character => Code::Syntax,
                 };
-                let message = junk_message(self.sources, token, self.input.args);
+                let message = junk_message(self.sources, token, self.input.facts.args.len());
                 let diagnostic = Diagnostic::error(code, token.span, message);
                 return Some(if text == "'" {
                     diagnostic.hint("strings are written with double quotes")

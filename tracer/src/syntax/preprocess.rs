@@ -331,7 +331,7 @@ impl<'a> Expander<'a> {
             TokenKind::Ident => Ok(Operand::Name(text.to_owned())),
             TokenKind::Str => {
                 let mut value = Vec::new();
-                literal::parse_string(text, &mut value);
+                literal::parse_string(text, true, &mut value);
                 Ok(Operand::Str(Text::new(value)))
             }
             TokenKind::Number => match literal::parse_number(text) {

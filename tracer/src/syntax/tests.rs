@@ -3,6 +3,7 @@
 use crate::diagnostics::Sink;
 use crate::source::SourceMap;
 use crate::syntax::ast::{ExprIds, ExprKind, File, FunctionBody, StmtKind};
+use crate::syntax::print::print_file;
 use crate::syntax::visit::renumber;
 use crate::syntax::{Facts, Macros, parse, parse_macros};
 
@@ -94,4 +95,32 @@ fn a_macro_file_fills_the_table() {
     parse_macros(&mut sources, file, &facts(&[]), &mut macros, &mut sink);
     assert!(sink.all().is_empty(), "{:?}", sink.all());
     assert_eq!(macros.names().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn an_old_version_has_its_grammar() {
+    let printed = |version: &str, text: &str| {
+        let (mut sources, mut sink) = (SourceMap::default(), Sink::default());
+        let file = sources.add("a.stp", text, None);
+        let facts = Facts { grammar: version.to_owned(), ..Facts::example() };
+        let ids = &mut ExprIds::default();
+        let tree = parse(&mut sources, file, ids, &facts, &Macros::default(), &mut sink);
+        (!sink.has_errors()).then(|| print_file(&tree).split_whitespace().collect::<String>())
+    };
+    let rows: &[(&str, &str, &str, Option<&str>, Option<&str>)] = &[
+        ("2.0", "1.8", "x = \"a\" /* */ \"b\"", Some("x=\"ab\";"), Some("x=\"a\";\"b\";")),
+        ("2.3", "2.2.1", "x = \"\\x41\"", Some("x=\"A\";"), Some("x=\"x41\";")),
+        ("2.6", "2.5", "(x)->y", Some("x->y;"), None),
+        ("2.6", "2.5", "&x", Some("&x;"), None),
+        ("3.0", "2.9", "private = 1", None, Some("private=1;")),
+        ("3.1", "3.0", "x = @variance(s)", Some("x=@variance(s);"), None),
+        ("4.0", "3.3", "x ? 1 : y = 2", Some("(x?1:y)=2;"), Some("x?1:(y=2);")),
+        ("5.5", "5.4", "x = @enum(\"E\")", Some("x=@enum(\"E\");"), None),
+    ];
+    for (since, before, text, now, then) in rows {
+        let text = format!("probe begin {{ {text} }}");
+        let whole = |body: &str| format!("probebegin{{{body}}}");
+        assert_eq!(printed(since, &text), now.map(whole), "{text} in {since}");
+        assert_eq!(printed(before, &text), then.map(whole), "{text} in {before}");
+    }
 }

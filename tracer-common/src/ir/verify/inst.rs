@@ -91,10 +91,7 @@ impl<'m> Verifier<'m> {
                     }
                 }
             }
-            Inst::Load { width, .. } => {
-                self.only(function, Domain::Kernel);
-                self.width(*width);
-            }
+            Inst::Load { width, .. } => self.width(*width),
             Inst::VarsText { .. } => self.only(function, Domain::User),
             Inst::Get { dest, element } => {
                 if let Some(ty) = self.value(function, element) {

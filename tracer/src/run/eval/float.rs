@@ -42,7 +42,7 @@ pub(super) fn text(value: i64, precision: i64) -> String {
     let value = number(value);
     if !value.is_finite() {
         let sign = if value.is_sign_negative() && !value.is_nan() { "-" } else { "" };
-        return format!("{sign}{}", if value.is_nan() { "nan" } else { "inf" });
+        return format!("{sign}{}", if value.is_nan() { "NaN" } else { "Infinity" });
     }
     let digits = usize::try_from(precision).unwrap_or(0).min(DIGITS);
     let exact = format!("{value:.DIGITS$}");
@@ -86,8 +86,9 @@ fn number(bits: i64) -> f64 {
     f64::from_bits(bits as u64)
 }
 
+/// What is no number has no sign, whatever the processor makes.
 fn bits(number: f64) -> i64 {
-    number.to_bits() as i64
+    if number.is_nan() { f64::NAN.to_bits() as i64 } else { number.to_bits() as i64 }
 }
 
 /// The remainder of IEEE 754: of the division whose quotient is the nearest integer.

@@ -46,7 +46,7 @@ impl Kept {
     }
 }
 
-/// The machine, as handlers see it. What has a body here belongs to hits, which the user domain has none of: only
+/// The machine, as handlers see it. What panics here belongs to hits, which the user domain has none of: only
 /// tests that evaluate functions of the kernel domain provide it.
 pub trait Host {
     /// `pid()`: the tracer's own, in the user domain.
@@ -134,15 +134,12 @@ pub trait Host {
 
     /// `task_current()`.
     fn task(&mut self) -> i64 {
-        panic!("this is a bug: task_current in the user domain (ir::verify)")
+        0
     }
 
     /// Fills bytes from memory; false when the address is bad.
-    fn read(&mut self, space: Space, address: u64, bytes: &mut [u8]) -> bool {
-        panic!(
-            "this is a bug: a read of {} bytes at {space:?} {address:#x} in the user domain (ir::verify)",
-            bytes.len()
-        )
+    fn read(&mut self, _space: Space, _address: u64, _bytes: &mut [u8]) -> bool {
+        false
     }
 
     /// Writes user memory; false when it cannot be written.

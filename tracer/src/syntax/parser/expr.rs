@@ -70,7 +70,7 @@ impl Parser<'_> {
         self.node(ExprKind::Assign { op, op_span, left: Box::new(left), right: Box::new(right) }, span)
     }
 
-    /// `cond ? then : otherwise`; the last part is no assignment.
+    /// `cond ? then : otherwise`; the last part is no assignment since 4.0.
     fn ternary(&mut self) -> Parsed<Expr> {
         let cond = self.binary(1)?;
         if !self.eat(Op::Question) {
@@ -78,7 +78,10 @@ impl Parser<'_> {
         }
         let then = self.expr()?;
         self.expect(Op::Colon)?;
-        let otherwise = self.deeper(Self::ternary)?;
+        let otherwise = match self.input.facts.has("4.0") {
+            true => self.deeper(Self::ternary)?,
+            false => self.expr()?,
+        };
         let span = cond.span.to(otherwise.span);
         let kind =
             ExprKind::Ternary { cond: Box::new(cond), then: Box::new(then), otherwise: Box::new(otherwise) };

@@ -361,6 +361,11 @@ impl Parser<'_> {
             let hist: Hist = self.hist()?;
             return Ok(Indexable::Hist(Box::new(hist)));
         }
+        if self.peek().kind == TokenKind::AtWord && stat_op(self.text(self.peek())).is_some() {
+            let operator = self.text(self.peek()).to_owned();
+            let hint = format!("what sorts stands behind the array: foreach (key in array {operator}-)");
+            return Err(self.unexpected_with("an array", hint));
+        }
         Ok(Indexable::Array(self.var_ref("an array")?))
     }
 

@@ -22,6 +22,11 @@ impl Parser<'_> {
             }
             TokenKind::AtWord if self.text(first) == "@cast" => self.deeper(Self::cast)?,
             TokenKind::AtWord if self.text(first) == "@var" => self.target_var()?,
+            // Before 2.6, nothing but a target variable was followed by a path.
+            _ if !self.input.facts.has("2.6") => match address {
+                None => return self.value(),
+                Some(_) => return Err(self.unexpected("@cast, @var or a $variable")),
+            },
             _ => {
                 let value = self.value()?;
                 if address.is_none() && !self.at_path() {

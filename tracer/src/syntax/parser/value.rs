@@ -96,11 +96,11 @@ impl Parser<'_> {
             return self.index(Indexable::Hist(Box::new(hist)), first.span);
         }
         let word = self.text(first).trim_start_matches('@').to_owned();
+        if !self.is_operator(&word) {
+            return Err(self.unknown_operator(first, &word));
+        }
         if let Some(op) = stat_op(self.text(first)) {
             return self.stat(op, first.span);
-        }
-        if !AT_WORDS.contains(&&*word) {
-            return Err(self.unknown_operator(first, &word));
         }
         self.advance();
         self.expect(Op::OpenParen)?;
@@ -133,6 +133,18 @@ impl Parser<'_> {
         self.expect(Op::CloseParen)?;
         let span = self.since(first.span);
         self.node(kind, span)
+    }
+
+    /// Whether `@word` is an operator, in the version that the grammar is of.
+    fn is_operator(&self, word: &str) -> bool {
+        let since = match word {
+            "const" | "variance" => "3.1",
+            "kregister" | "uregister" | "kderef" | "uderef" => "4.0",
+            "enum" => "5.5",
+            "enumname" => "5.6",
+            _ => "0",
+        };
+        AT_WORDS.contains(&word) && self.input.facts.has(since)
     }
 
     fn unknown_operator(&mut self, at: Token, word: &str) -> super::Failed {
