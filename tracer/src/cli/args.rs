@@ -320,7 +320,7 @@ mod tests {
         assert!(session(&["-D", "MAXACTION", "x"]).expect_err("no value").contains("NAME=VALUE"));
         let unknown = session(&["-D", "MAXACTON=1", "x"]).expect("a session").warnings;
         assert_eq!(unknown, ["-D MAXACTON=1: tracer has no limit MAXACTON (similar: 'MAXACTION')"]);
-        let flag = session(&["-DSTP_FLAG", "-DSTP_NAME=text", "x"]).expect("a session").warnings;
+        let flag = session(&["-DFLAG", "-DNAME=text", "x"]).expect("a session").warnings;
         assert_eq!(flag.len(), 2, "{flag:?}");
         assert!(session(&["-x", "1", "-c", "true", "-e", ""]).is_err());
     }

@@ -114,7 +114,7 @@ fn an_old_version_has_its_grammar() {
         ("2.6", "2.5", "&x", Some("&x;"), None),
         ("3.0", "2.9", "private = 1", None, Some("private=1;")),
         ("3.1", "3.0", "x = @variance(s)", Some("x=@variance(s);"), None),
-        ("4.0", "3.3", "x ? 1 : y = 2", Some("(x?1:y)=2;"), Some("x?1:(y=2);")),
+        ("4.0", "3.3", "x ? 1 : y = 2", Some("x?1:y=2;"), Some("x?1:(y=2);")),
         ("5.5", "5.4", "x = @enum(\"E\")", Some("x=@enum(\"E\");"), None),
     ];
     for (since, before, text, now, then) in rows {
