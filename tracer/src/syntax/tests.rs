@@ -107,7 +107,7 @@ fn an_old_version_has_its_grammar() {
         let tree = parse(&mut sources, file, ids, &facts, &Macros::default(), &mut sink);
         (!sink.has_errors()).then(|| print_file(&tree).split_whitespace().collect::<String>())
     };
-    let rows: &[(&str, &str, &str, Option<&str>, Option<&str>)] = &[
+    let rows = [
         ("2.0", "1.8", "x = \"a\" /* */ \"b\"", Some("x=\"ab\";"), Some("x=\"a\";\"b\";")),
         ("2.3", "2.2.1", "x = \"\\x41\"", Some("x=\"A\";"), Some("x=\"x41\";")),
         ("2.6", "2.5", "(x)->y", Some("x->y;"), None),
