@@ -17,9 +17,10 @@ pub fn list(program: &Program, variables: bool) -> String {
             if !variables {
                 return line;
             }
-            let probe = program.probes.iter().find(|probe| probe.sites.contains(&listed.site));
-            let locals = probe.filter(|_| listed.alias).map_or(&[][..], |probe| &probe.locals);
-            for local in locals {
+            // Only an alias has variables of its own. Few probes come of one, while a listing may have 100,000 sites.
+            let mut probes = program.probes.iter().filter(|_| listed.alias);
+            let probe = probes.find(|probe| probe.sites.contains(&listed.site));
+            for local in probe.map_or(&[][..], |probe| &probe.locals) {
                 let ty = if local.ty == Ty::Long { "long" } else { "string" };
                 let _ = write!(line, " {}:{ty}", local.name);
             }

@@ -182,7 +182,7 @@ pub(super) fn arguments(text: &str) -> bool {
 
 /// Symbols that compilers made: this program's and those of a program in C++, a few to a text.
 pub(super) fn symbol_names() -> Result<Vec<Vec<u8>>, String> {
-    const SYMBOLS: usize = 2000;
+    const SYMBOLS: usize = 300;
     const TO_A_TEXT: usize = 4;
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut names = Vec::new();
