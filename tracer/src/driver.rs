@@ -304,6 +304,10 @@ impl Driver<'_> {
             match compile(&lowered.module, &mut lowered.manifest, target) {
                 Ok(compiled) => object = Some(compiled),
                 Err(CodegenError::Limit(what)) => return self.fail(&what),
+                Err(CodegenError::Handler { place, what }) => self.sink.push(
+                    Diagnostic::error(Code::KernelLimit, Self::span(lowered, place), what)
+                        .hint("probe the place twice, and do a part in each handler; -D MAXSTRINGLEN=N makes texts smaller"),
+                ),
                 Err(CodegenError::Kernel { place, what, wanted }) => {
                     let lacks = kernel_limit::lacks(Self::span(lowered, place), what, wanted.to_string());
                     self.sink.push(match wanted {

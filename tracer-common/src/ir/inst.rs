@@ -170,7 +170,7 @@ pub enum Inst {
     /// A fact about the site that was hit.
     SiteText { dest: StrVar, fact: SiteFact },
     /// `name=value name=value …` for the n-th variable list of the site (`$$parms`, `$$vars`, `$$return`), a value
-    /// whose flag is not 0 printed as `?`. User domain.
+    /// whose flag is not 0 printed as `?`, for 2 as `{...}`, for 3 as `[...]`. User domain.
     VarsText { dest: StrVar, list: u32, values: Vec<(LongOp, LongOp)> },
     /// Reads a scalar or an element; a missing element is 0 or "".
     Get { dest: Dest, element: Element },

@@ -22,6 +22,7 @@ mod liveness;
 mod loops;
 mod regalloc;
 mod select;
+mod sent;
 mod share;
 mod storage;
 pub mod unwind;
@@ -54,6 +55,13 @@ pub const SITES: &str = "sites";
 pub enum CodegenError {
     /// A limit of the kernel is exceeded.
     Limit(String),
+    /// A handler exceeds one.
+    Handler {
+        /// Where in the script.
+        place: PlaceId,
+        /// Which.
+        what: String,
+    },
     /// This kernel does not let a program do it.
     Kernel {
         /// Where in the script.
@@ -93,7 +101,7 @@ impl fmt::Display for Wanted {
 impl fmt::Display for CodegenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CodegenError::Limit(what) => f.write_str(what),
+            CodegenError::Limit(what) | CodegenError::Handler { what, .. } => f.write_str(what),
             CodegenError::Kernel { what, wanted, .. } => write!(f, "cannot {what}: {wanted}"),
             CodegenError::Unsupported { what, .. } => {
                 write!(f, "{what} is not supported in a kernel-domain handler yet")
@@ -257,6 +265,15 @@ impl Shared<'_> {
     }
 }
 
+/// The code of one program, and the slots that hold the site's number.
+fn program(shared: &mut Shared<'_>, index: usize) -> Result<(Code, Vec<u32>), CodegenError> {
+    let mut code = select::select(shared, index as u32)?;
+    let Some(colours) = regalloc::allocate(&mut code) else {
+        return Err(CodegenError::Limit("the handler needs more registers than can be found".into()));
+    };
+    emit::emit(&code, &colours, shared.shares_cpu(index))
+}
+
 /// Generates the code of all programs of the manifest.
 pub fn generate(
     module: &Module,
@@ -295,11 +312,13 @@ pub fn generate(
     let mut programs = Vec::with_capacity(manifest.programs.len());
     let mut site_patches = Vec::with_capacity(manifest.programs.len());
     for index in 0..manifest.programs.len() {
-        let mut code = select::select(&mut shared, index as u32)?;
-        let Some(colours) = regalloc::allocate(&mut code) else {
-            return Err(CodegenError::Limit("the handler needs more registers than can be found".into()));
-        };
-        let (code, patches) = emit::emit(&code, &colours, shared.shares_cpu(index))?;
+        let (code, patches) = program(&mut shared, index).map_err(|error| match error {
+            CodegenError::Limit(what) => {
+                let function = &module.functions[manifest.programs[index].function.index()];
+                CodegenError::Handler { place: function.blocks[0].term.1, what }
+            }
+            other => other,
+        })?;
         programs.push(code);
         site_patches.push(patches);
     }

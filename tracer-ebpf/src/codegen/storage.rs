@@ -8,6 +8,7 @@
 
 use super::select::bytes::area as bytes_area;
 use super::select::stack::area_size;
+use super::sent;
 use alloc::vec;
 use alloc::vec::Vec;
 use tracer_common::intrinsic::Intrinsic;
@@ -41,6 +42,8 @@ pub(crate) struct Storage {
     pub(crate) area: (u32, u32),
     /// Offset in the scratch slot of the text of a caught error; its capacity, 0 where nobody asks for it.
     pub(crate) caught: (u32, u32),
+    /// Offset in the scratch slot of long registers that wait there for their record.
+    pub(crate) sent: Vec<Option<u32>>,
     /// Bytes wanted of the scratch slot.
     pub(crate) scratch: u32,
     /// Strings that live in the key of an instruction.
@@ -147,7 +150,8 @@ impl Storage {
             });
         let caught = (scratch + area, texts.max().unwrap_or(0));
         let inside = inside_keys(function, module, layout);
-        Storage { homes, area: storage_area, caught, scratch: caught.0 + caught.1, inside }
+        let (sent, scratch) = sent::homes(function, caught.0 + caught.1);
+        Storage { homes, area: storage_area, caught, sent, scratch, inside }
     }
 }
 

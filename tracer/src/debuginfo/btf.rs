@@ -380,6 +380,14 @@ impl Types for Btf {
         }
     }
 
+    fn is_character(&self, ty: TypeId) -> bool {
+        // A truth value is none, and neither is an enumeration.
+        const BOOL: u32 = 4;
+        self.record(self.strip(ty)).is_some_and(|record| {
+            record.kind() == kind::INT && record.size_or_type() == 1 && record.word(12) >> 24 & 15 & BOOL == 0
+        })
+    }
+
     fn size(&self, mut ty: TypeId) -> u64 {
         let mut count = 1u64;
         for _ in 0..CHAIN {

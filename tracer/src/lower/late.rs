@@ -23,7 +23,7 @@ use crate::lower::thin;
 use crate::lower::usage::Touches;
 use crate::lower::visit;
 use crate::sema::program::{
-    Expr, ExprKind, FunctionId, LocalId, Place, Program, Stmt, StmtKind, TargetValue, Ty,
+    Expr, ExprKind, FunctionId, LocalId, Place, Program, Stmt, StmtKind, TargetValue, Ty, Unlisted,
 };
 use crate::sema::walk;
 
@@ -327,8 +327,11 @@ impl<'p> Body<'_, 'p> {
                     let list = values
                         .iter()
                         .map(|access| match access {
-                            Some(access) => self.access_or_flag(access, target),
-                            None => (LongOp::Imm(0), Some(LongOp::Imm(1))),
+                            Ok(access) => self.access_or_flag(access, target),
+                            // The flag says what to show instead.
+                            Err(Unlisted::Unknown) => (LongOp::Imm(0), Some(LongOp::Imm(1))),
+                            Err(Unlisted::Structure) => (LongOp::Imm(0), Some(LongOp::Imm(2))),
+                            Err(Unlisted::Array) => (LongOp::Imm(0), Some(LongOp::Imm(3))),
                         })
                         .collect();
                     captures.push((key(expr), Captured::List(list)));

@@ -4,7 +4,7 @@
 
 use std::vec::IntoIter;
 
-use tracer_common::format::Part;
+use tracer_common::format::{Conversion, ConversionKind, Part};
 use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{Arg, BinOp, CmpOp, Dest, Inst, LongOp, Space, StrOp, StrVar, Term, Ty as IrTy};
 
@@ -13,6 +13,23 @@ use crate::sema::program::{Access, Expr, ExprKind, PrettyPart, Target, TargetVal
 
 /// What a number or a choice that cannot be read shows.
 const UNKNOWN: &[u8] = b"?";
+
+/// States of a text that is no address of one: it was read, or it is not known where it would be. No text is at the end
+/// of memory.
+const READ: i64 = -1;
+const NOT_READ: i64 = -2;
+
+/// `%x`
+const HEX: Conversion = Conversion {
+    kind: ConversionKind::HexLower,
+    left: false,
+    zero: false,
+    plus: false,
+    space: false,
+    alternate: false,
+    width: None,
+    precision: None,
+};
 
 /// The arms of a choice.
 type Arms = [(Option<i64>, Vec<PrettyPart>)];
@@ -40,13 +57,8 @@ impl<'p> Body<'_, 'p> {
                 PrettyPart::Number(access, _) => {
                     self.flagged(access, target, captured);
                 }
-                PrettyPart::Text8(space, address) => {
-                    let intrinsic = match space {
-                        Space::User => Intrinsic::UserString,
-                        Space::Kernel => Intrinsic::KernelString,
-                    };
-                    let text = self.text_at(intrinsic, vec![address], target, meant);
-                    captured.push(text);
+                PrettyPart::Text8(space, address, most) => {
+                    self.quoted_text(*space, address, *most, target, meant, captured);
                 }
                 PrettyPart::TextOf(space, address, length) => {
                     let intrinsic = match space {
@@ -112,6 +124,63 @@ impl<'p> Body<'_, 'p> {
         }
     }
 
+    /// A text and what to show: [`READ`], [`NOT_READ`], else the address.
+    fn quoted_text(
+        &mut self,
+        space: Space,
+        address: &'p Access,
+        most: u32,
+        target: &'p Target,
+        meant: Option<LongOp>,
+        captured: &mut Vec<(Arg, IrTy)>,
+    ) {
+        let capacity = self.lower.limits.string_len;
+        let (dest, state) = (self.f.string(capacity), self.f.long());
+        let nothing = StrOp::Lit(self.lower.module.string(b""));
+        self.push(Inst::StrCopy { dest, value: nothing });
+        self.push(Inst::Copy { dest: state, value: LongOp::Imm(NOT_READ) });
+        let after = self.f.block();
+        if let Some(condition) = meant {
+            let read = self.f.block();
+            self.f.end(Term::Branch { condition, then: read, otherwise: after });
+            self.f.switch_to(read);
+        }
+        let (address, flag) = self.access_or_flag(address, target);
+        if let Some(condition) = flag {
+            let known = self.f.block();
+            self.f.end(Term::Branch { condition, then: after, otherwise: known });
+            self.f.switch_to(known);
+        }
+        self.push(Inst::Copy { dest: state, value: address });
+        // A pointer to nowhere is no error.
+        let somewhere = self.f.block();
+        self.f.end(Term::Branch { condition: address, then: somewhere, otherwise: after });
+        self.f.switch_to(somewhere);
+        let caught = self.f.block();
+        let outer = self.f.set_catch(Some(caught));
+        let guarded = self.f.block();
+        self.f.end(Term::Jump(guarded));
+        self.f.switch_to(guarded);
+        let (whole, part) = match space {
+            Space::User => (Intrinsic::UserString, Intrinsic::UserStringN),
+            Space::Kernel => (Intrinsic::KernelString, Intrinsic::KernelStringN),
+        };
+        let (intrinsic, args) = match most {
+            0 => (whole, vec![Arg::Long(address)]),
+            most => (part, vec![Arg::Long(address), Arg::Long(LongOp::Imm(i64::from(most)))]),
+        };
+        self.push(Inst::Call { intrinsic, dest: Some(Dest::Str(dest)), args });
+        self.push(Inst::Copy { dest: state, value: LongOp::Imm(READ) });
+        self.f.end(Term::Jump(after));
+        self.f.set_catch(outer);
+        self.f.switch_to(caught);
+        self.push(Inst::StrCopy { dest, value: nothing });
+        self.f.end(Term::Jump(after));
+        self.f.switch_to(after);
+        captured.push((Arg::Str(StrOp::Var(dest)), IrTy::Str(capacity)));
+        captured.push((Arg::Long(LongOp::Var(state)), IrTy::Long));
+    }
+
     fn text_at(
         &mut self,
         intrinsic: Intrinsic,
@@ -159,7 +228,11 @@ impl<'p> Body<'_, 'p> {
                     let (value, flag) = (values.next(), values.next());
                     self.number_or_question_mark(value, flag, format)
                 }
-                PrettyPart::Text8(..) | PrettyPart::TextOf(..) => match values.next() {
+                PrettyPart::Text8(..) => {
+                    let (value, state) = (values.next(), values.next());
+                    self.quoted_or_address(value, state)
+                }
+                PrettyPart::TextOf(..) => match values.next() {
                     Some(Arg::Str(value)) => value,
                     _ => panic!("this is a bug: a pretty part lost its text"),
                 },
@@ -234,6 +307,35 @@ impl<'p> Body<'_, 'p> {
     fn append_text(&mut self, text: StrVar, more: &[u8]) {
         let right = StrOp::Lit(self.lower.module.string(more));
         self.push(Inst::StrConcat { dest: text, left: StrOp::Var(text), right });
+    }
+
+    fn quoted_or_address(&mut self, value: Option<Arg>, state: Option<Arg>) -> StrOp {
+        let (Some(value @ Arg::Str(_)), Some(Arg::Long(state))) = (value, state) else {
+            panic!("this is a bug: a pretty part lost its text");
+        };
+        let dest = self.f.string(self.lower.limits.string_len);
+        let (read, other, unknown, known, after) =
+            (self.f.block(), self.f.block(), self.f.block(), self.f.block(), self.f.block());
+        let is_read = self.compare(CmpOp::Eq, state, LongOp::Imm(READ));
+        self.f.end(Term::Branch { condition: is_read, then: read, otherwise: other });
+        self.f.switch_to(read);
+        let args = vec![value, Arg::Long(LongOp::Imm(0)), Arg::Long(LongOp::Imm(1))];
+        self.push(Inst::Call { intrinsic: Intrinsic::Quote, dest: Some(Dest::Str(dest)), args });
+        self.f.end(Term::Jump(after));
+        self.f.switch_to(other);
+        let is_unknown = self.compare(CmpOp::Eq, state, LongOp::Imm(NOT_READ));
+        self.f.end(Term::Branch { condition: is_unknown, then: unknown, otherwise: known });
+        self.f.switch_to(unknown);
+        let mark = StrOp::Lit(self.lower.module.string(UNKNOWN));
+        self.push(Inst::StrCopy { dest, value: mark });
+        self.f.end(Term::Jump(after));
+        self.f.switch_to(known);
+        let parts = vec![Part::Text(b"0x".to_vec()), Part::Conversion(HEX)];
+        let format = self.lower.module.format(parts);
+        self.push(Inst::Format { dest, format, args: vec![Arg::Long(state)] });
+        self.f.end(Term::Jump(after));
+        self.f.switch_to(after);
+        StrOp::Var(dest)
     }
 
     fn number_or_question_mark(&mut self, value: Option<Arg>, flag: Option<Arg>, format: &[Part]) -> StrOp {

@@ -530,19 +530,29 @@ pub struct Target {
 pub enum TargetValue {
     /// A long.
     Value(Access),
-    /// `$$parms`, `$$vars`, `$$locals`, `$$return`: `name=0x… name=0x…`; the names are `Site::variables[list]`. A value
-    /// that is not available is `None` and prints as `?`.
+    /// `$$parms`, `$$vars`, `$$locals`, `$$return`: `name=0x… name=0x…`; the names are `Site::variables[list]`.
     List {
         /// Number of the list.
         list: u32,
         /// One for each name.
-        values: Vec<Option<Access>>,
+        values: Vec<Result<Access, Unlisted>>,
     },
     /// `$x$`, `$x$$`, `$$parms$`: text with structure.
     Pretty {
         /// The text, with values in it.
         parts: Vec<PrettyPart>,
     },
+}
+
+/// Why there is no number in a list.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Unlisted {
+    /// It cannot be read: `?`
+    Unknown,
+    /// It is a structure: `{...}`
+    Structure,
+    /// It is an array: `[...]`
+    Array,
 }
 
 /// A piece of a pretty-printed value.
@@ -552,8 +562,9 @@ pub enum PrettyPart {
     Text(String),
     /// A number in this `printf` format (`%i`, `%#x` …).
     Number(Access, Format),
-    /// `"text"` behind a pointer.
-    Text8(Space, Access),
+    /// `"text"` at an address, of so many bytes at the most where that is not 0; the address itself where it cannot be
+    /// read.
+    Text8(Space, Access, u32),
     /// Text at an address, of so many bytes.
     TextOf(Space, Access, Access),
     /// One of several, by a number.
@@ -573,12 +584,11 @@ pub enum PrettyPart {
 }
 
 impl PrettyPart {
-    /// How many parts it consists of.
+    /// How many values it consists of.
     pub fn count(&self) -> usize {
         match self {
-            PrettyPart::Text(_) | PrettyPart::Number(..) | PrettyPart::Text8(..) | PrettyPart::TextOf(..) => {
-                1
-            }
+            PrettyPart::Text(_) => 0,
+            PrettyPart::Number(..) | PrettyPart::Text8(..) | PrettyPart::TextOf(..) => 1,
             PrettyPart::Choice { arms, .. } => {
                 1 + arms.iter().flat_map(|(_, parts)| parts).map(PrettyPart::count).sum::<usize>()
             }
@@ -591,7 +601,7 @@ impl PrettyPart {
     fn accesses<'p>(&'p self, found: &mut Vec<&'p Access>) {
         match self {
             PrettyPart::Text(_) => {}
-            PrettyPart::Number(access, _) | PrettyPart::Text8(_, access) => found.push(access),
+            PrettyPart::Number(access, _) | PrettyPart::Text8(_, access, _) => found.push(access),
             PrettyPart::TextOf(_, address, length) => found.extend([address, length]),
             PrettyPart::Choice { of, arms } => {
                 found.push(of);
@@ -608,7 +618,7 @@ impl PrettyPart {
         match self {
             PrettyPart::Text(known) => PrettyPart::Text(known),
             PrettyPart::Number(access, format) => PrettyPart::Number(replace(access), format),
-            PrettyPart::Text8(space, access) => PrettyPart::Text8(space, replace(access)),
+            PrettyPart::Text8(space, access, most) => PrettyPart::Text8(space, replace(access), most),
             PrettyPart::TextOf(space, address, length) => {
                 PrettyPart::TextOf(space, replace(address), replace(length))
             }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use tracer::diagnostics::{Code, Diagnostic};
 use tracer::glob::glob_match;
 use tracer::sema::family::{Candidate, Family, Resolved, TargetScope};
-use tracer::sema::program::{Access, TargetValue, Trigger};
+use tracer::sema::program::{Access, TargetValue, Trigger, Unlisted};
 use tracer::sema::target_var::{WORD, unknown};
 use tracer::source::Span;
 use tracer::syntax::ast::{LiteralValue, PathStepKind, ProbePointComponent, TargetExpr, TargetRoot};
@@ -107,7 +107,10 @@ impl TargetScope for Scope {
     fn resolve(&self, target: &TargetExpr, span: Span, _at_entry: bool) -> Result<Resolved, Diagnostic> {
         match &target.root {
             TargetRoot::Special(name) if &**name == "parms" => {
-                let values = self.parameters.iter().map(|name| self.register(name).map(|(access, _)| access));
+                let values = self
+                    .parameters
+                    .iter()
+                    .map(|name| self.register(name).map(|(access, _)| access).ok_or(Unlisted::Unknown));
                 Ok(Resolved {
                     value: TargetValue::List { list: 0, values: values.collect() },
                     names: self.parameters.iter().map(|name| (*name).to_owned()).collect(),

@@ -101,6 +101,12 @@ const FIXTURES: &[Fixture] = &[
         flags: &["-g", "-O2", "-pthread"],
         stripped: false,
     },
+    Fixture {
+        name: "shown",
+        source: Source::File("shown.c"),
+        flags: &["-g", "-O0", "-no-pie"],
+        stripped: false,
+    },
     Fixture { name: "entry_o0", source: Source::File("entry.c"), flags: &["-g", "-O0"], stripped: false },
     Fixture {
         name: "callees",

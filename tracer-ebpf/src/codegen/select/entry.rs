@@ -14,7 +14,7 @@ use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Reg, Size};
 use crate::target::Stay;
 use alloc::vec::Vec;
 use tracer_common::intrinsic::Intrinsic;
-use tracer_common::ir::{Function, GlobalId, Inst};
+use tracer_common::ir::{Function, GlobalId, Inst, Var};
 use tracer_common::layout::{MapKind, MapSpec};
 use tracer_common::ledger::{self, Cell};
 use tracer_common::manifest::{AttachPoint, ProgramKind};
@@ -451,6 +451,12 @@ impl Selector<'_, '_> {
     fn init_strings(&mut self) {
         for var in super::string::read_before_written(self.function) {
             self.make_empty(var);
+        }
+        // What a way through the handler does not write is 0, not what another handler left.
+        for var in (0..self.function.longs).map(Var) {
+            if let Some(home) = self.waiting(var) {
+                self.store(Size::Dw, home, 0);
+            }
         }
     }
 

@@ -33,6 +33,7 @@ mod visit;
 
 use self::sleep::Sleep;
 use super::loops::{self, Loop};
+use super::sent;
 use super::storage::{FRAME_KEY, Home, Storage};
 use super::vcode::{Base, Constant, Label, MACHINE, Slot, SlotInfo, VBlock, VCode, VInsn, VReg, VSrc};
 use super::{CodegenError, Shared, Wanted};
@@ -224,6 +225,7 @@ impl Selector<'_, '_> {
                 self.place = *place;
                 self.temporary = 0;
                 self.inst(inst)?;
+                self.put_aside(inst);
             }
             self.place = block.term.1;
             self.lock_late(n, block.insts.len())?;
@@ -387,6 +389,27 @@ impl Selector<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Numbers that wait for their record in the scratch slot go there at once.
+    fn put_aside(&mut self, inst: &Inst) {
+        if self.storage.sent.iter().all(Option::is_none) {
+            return;
+        }
+        for var in sent::written(inst) {
+            if let Some(home) = self.waiting(var) {
+                self.store(Size::Dw, home, self.var(var));
+            }
+        }
+    }
+
+    /// Where a number waits for its record.
+    fn waiting(&self, var: Var) -> Option<Memory> {
+        let at = self.storage.sent[var.index()]?;
+        let Some(scratch) = self.scratch else {
+            panic!("this is a bug: a number waits without a scratch slot (codegen::sent)")
+        };
+        Some(Memory { base: Base::Reg(scratch), off: at as i32 })
     }
 
     // ---- tools

@@ -6,7 +6,7 @@
 use super::super::vcode::{Base, Constant, VInsn, VReg, VSrc};
 use super::{Failure, Memory, Result, Selector};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Size};
-use tracer_common::ir::{Arg, Block, RecordId, StrOp, StrVar, Ty};
+use tracer_common::ir::{Arg, Block, LongOp, RecordId, StrOp, StrVar, Ty};
 use tracer_common::layout::align8;
 use tracer_common::ledger::{self, Cell};
 use tracer_common::record::{self, ErrorKind};
@@ -36,7 +36,7 @@ impl Selector<'_, '_> {
             for (value, ty) in values.iter().zip(fields) {
                 match (value, ty) {
                     (Arg::Long(value), Ty::Long) => {
-                        let value = s.source(*value);
+                        let value = s.sent(*value);
                         s.store(Size::Dw, to.at(at), value);
                     }
                     (Arg::Str(value), Ty::Str(capacity)) => {
@@ -48,6 +48,17 @@ impl Selector<'_, '_> {
             }
         });
         Ok(())
+    }
+
+    /// A number of a record.
+    fn sent(&mut self, value: LongOp) -> VSrc {
+        match value {
+            LongOp::Var(var) => match self.waiting(var) {
+                Some(home) => VSrc::Reg(self.load_from(Size::Dw, home)),
+                None => self.source(value),
+            },
+            LongOp::Imm(_) => self.source(value),
+        }
     }
 
     /// Reserves a record, writes its header, lets the caller write the rest, and submits it.

@@ -315,6 +315,8 @@ impl Evaluator<'_> {
             out.push_str(names.and_then(|names| names.get(n)).map_or("?", String::as_str));
             match flag {
                 0 => out.push_str(&format!("=0x{value:x}")),
+                2 => out.push_str("={...}"),
+                3 => out.push_str("=[...]"),
                 _ => out.push_str("=?"),
             }
         }

@@ -16,7 +16,7 @@ use crate::debuginfo::model::{Shape, TypeId, Types};
 use crate::diagnostics::{Code, Diagnostic, suggest};
 use crate::glob::{glob_match, has_wildcards};
 use crate::sema::family::{Candidate, Family, Resolved, TargetScope};
-use crate::sema::program::{Access, TargetValue, Trigger};
+use crate::sema::program::{Access, TargetValue, Trigger, Unlisted};
 use crate::sema::target_var::{At, WORD, Walk, unknown};
 use crate::source::{FileId, Span};
 use crate::syntax::ast::{LiteralValue, ProbePointComponent, TargetExpr, TargetRoot};
@@ -401,15 +401,17 @@ impl Scope {
         }
     }
 
-    /// A value for `$$parms` and its like; `None` where it has no single one.
-    fn listed(&self, n: usize, ty: TypeId) -> Option<Access> {
-        let raw = self.argument(n)?;
+    /// A value for `$$parms` and its like.
+    fn listed(&self, n: usize, ty: TypeId) -> Result<Access, Unlisted> {
+        let raw = self.argument(n).ok_or(Unlisted::Unknown)?;
         match self.btf.shape(ty) {
             Shape::Number { bytes, signed } if bytes < 8 => {
-                Some(Access::Extend(Box::new(raw), Width { bytes, signed }))
+                Ok(Access::Extend(Box::new(raw), Width { bytes, signed }))
             }
-            Shape::Number { .. } | Shape::Pointer(_) => Some(raw),
-            _ => None,
+            Shape::Number { .. } | Shape::Pointer(_) => Ok(raw),
+            Shape::Aggregate => Err(Unlisted::Structure),
+            Shape::Array(..) => Err(Unlisted::Array),
+            Shape::Float(_) | Shape::Nothing => Err(Unlisted::Unknown),
         }
     }
 
@@ -552,10 +554,10 @@ impl Scope {
                     let raw = Access::Register(RESULT, WORD);
                     values.push(match self.btf.shape(ty) {
                         Shape::Number { bytes, signed } if bytes < 8 => {
-                            Some(Access::Extend(Box::new(raw), Width { bytes, signed }))
+                            Ok(Access::Extend(Box::new(raw), Width { bytes, signed }))
                         }
-                        Shape::Number { .. } | Shape::Pointer(_) => Some(raw),
-                        _ => None,
+                        Shape::Number { .. } | Shape::Pointer(_) => Ok(raw),
+                        _ => Err(Unlisted::Unknown),
                     });
                 }
             }

@@ -17,7 +17,7 @@ use tracer_common::ir::{BinOp, Space, Width};
 
 use crate::debuginfo::model::{Member, Shape, TypeId, Types, VirtualBase};
 use crate::diagnostics::{Code, Diagnostic, suggest};
-use crate::sema::program::{Access, TargetValue};
+use crate::sema::program::{Access, PrettyPart, TargetValue};
 use crate::source::Span;
 use crate::syntax::ast::{ExprKind, PathStep, PathStepKind, Pretty, TargetExpr, TargetRoot};
 
@@ -74,17 +74,11 @@ impl Walk<'_> {
         }
         if let Some(pretty) = target.pretty {
             let mut parts = Vec::new();
-            // A pointer to a structure shows the structure; pointers inside it are shown as addresses.
-            // A reference shows what it refers to.
-            if let Shape::Pointer(Some(to)) = self.types.shape(ty)
-                && (matches!(self.types.shape(to), Shape::Aggregate)
-                    || self.types.is_referred(to)
-                    || self.types.is_reference(ty))
-                && !target.address_of
-            {
-                (at, ty) = (self.behind(at, span)?, to);
+            if target.address_of {
+                self.pretty(at, ty, pretty == Pretty::Deep, 0, &mut parts);
+            } else {
+                self.show(at, ty, pretty, &mut parts).map_err(|why| unreadable(why, span))?;
             }
-            self.pretty(at, ty, pretty == Pretty::Deep, 0, &mut parts);
             return Ok(TargetValue::Pretty { parts });
         }
         if target.address_of {
@@ -98,6 +92,29 @@ impl Walk<'_> {
             };
         }
         self.value(at, ty, bits, span).map(TargetValue::Value)
+    }
+
+    /// `$x$`: a pointer to a structure shows the structure, a reference what it refers to; pointers inside are shown as
+    /// addresses.
+    pub fn show(
+        &mut self,
+        at: At,
+        ty: TypeId,
+        pretty: Pretty,
+        parts: &mut Vec<PrettyPart>,
+    ) -> Result<(), String> {
+        let (at, ty) = match self.types.shape(ty) {
+            Shape::Pointer(Some(to))
+                if matches!(self.types.shape(to), Shape::Aggregate)
+                    || self.types.is_referred(to)
+                    || self.types.is_reference(ty) =>
+            {
+                (self.pointed(at)?, to)
+            }
+            _ => (at, ty),
+        };
+        self.pretty(at, ty, pretty == Pretty::Deep, 0, parts);
+        Ok(())
     }
 
     /// The type that the expression's value points to, as `@cast` takes it.
@@ -322,6 +339,10 @@ impl Walk<'_> {
 
     /// What a pointer points to.
     fn behind(&self, at: At, span: Span) -> Result<At, Diagnostic> {
+        self.pointed(at).map_err(|why| unreadable(why, span))
+    }
+
+    fn pointed(&self, at: At) -> Result<At, String> {
         match at {
             At::Pointer(to) => Ok(*to),
             // A pointer that is one of several parts.
@@ -333,17 +354,15 @@ impl Walk<'_> {
                     }
                     start = start.saturating_add(i64::try_from(*bytes).unwrap_or(i64::MAX));
                 }
-                Ok(At::Memory(self.read_at(At::Pieces(pieces, offset), WORD, span)?, 0))
+                Ok(At::Memory(self.read(At::Pieces(pieces, offset), WORD)?, 0))
             }
-            at => Ok(At::Memory(self.read_at(at, WORD, span)?, 0)),
+            at => Ok(At::Memory(self.read(at, WORD)?, 0)),
         }
     }
 
     /// As [`Walk::read`], with the place in the script for the message.
     pub fn read_at(&self, at: At, width: Width, span: Span) -> Result<Access, Diagnostic> {
-        self.read(at, width).map_err(|why| {
-            Diagnostic::error(Code::UnresolvedTarget, span, format!("this cannot be read here: {why}"))
-        })
+        self.read(at, width).map_err(|why| unreadable(why, span))
     }
 
     /// The value at the end of a path.
@@ -429,6 +448,10 @@ impl Walk<'_> {
         let up = shift(BinOp::Shl, raw, 64 - within - u64::from(bits));
         Ok(shift(if signed { BinOp::Sar } else { BinOp::Shr }, up, 64 - u64::from(bits)))
     }
+}
+
+fn unreadable(why: String, span: Span) -> Diagnostic {
+    Diagnostic::error(Code::UnresolvedTarget, span, format!("this cannot be read here: {why}"))
 }
 
 /// An address plus an offset.

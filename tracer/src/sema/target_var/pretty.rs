@@ -7,8 +7,8 @@ use crate::debuginfo::model::{Member, Sequence, Shape, TypeId, Variants};
 use crate::sema::program::{Access, PrettyPart};
 use crate::sema::target_var::{At, WORD, Walk, plus};
 
-/// Members that a deep pretty-printed value shows at the most.
-const PRETTY_PARTS: usize = 48;
+/// Values that a pretty-printed one shows at the most, as in SystemTap.
+const VALUES: usize = 32;
 
 /// Values that are looked at, in variants that are not kept in the end too.
 const SHOWN: usize = 1000;
@@ -29,7 +29,7 @@ impl Walk<'_> {
     ) {
         let is_long = matches!(parts.last(), Some(PrettyPart::Text(known)) if known.len() > LONGEST);
         self.shown += 1;
-        if parts.len() > PRETTY_PARTS || self.shown > SHOWN || depth > DEPTH || is_long {
+        if count(parts) >= VALUES || self.shown > SHOWN || depth > DEPTH || is_long {
             return text(parts, "...");
         }
         // A structure in a register is bits of it.
@@ -48,15 +48,20 @@ impl Walk<'_> {
             }
         }
         match (self.types.shape(ty), at) {
+            (Shape::Number { bytes: 1, signed }, at) if self.types.is_character(ty) => {
+                self.part(at, Width { bytes: 1, signed }, character(), parts);
+            }
             (Shape::Number { bytes, signed }, at) if matches!(bytes, 1 | 2 | 4 | 8) => {
                 let kind = if signed { ConversionKind::Signed } else { ConversionKind::Unsigned };
                 self.part(at, Width { bytes, signed }, number(kind, false), parts);
             }
             (Shape::Pointer(Some(to)), at) if self.types.is_character(to) => {
                 let Ok(address) = self.read(at, WORD) else { return text(parts, "?") };
-                text(parts, "\"");
-                parts.push(PrettyPart::Text8(self.space, address));
-                text(parts, "\"");
+                parts.push(PrettyPart::Text8(self.space, address, 0));
+            }
+            (Shape::Float(4), at) => {
+                let width = Width { bytes: 4, signed: false };
+                self.part(at, width, number(ConversionKind::HexLower, true), parts);
             }
             (Shape::Pointer(_) | Shape::Float(8), at) => {
                 self.part(at, WORD, number(ConversionKind::HexLower, true), parts);
@@ -82,7 +87,7 @@ impl Walk<'_> {
                     if n > 0 {
                         text(parts, ", ");
                     }
-                    if parts.len() > PRETTY_PARTS {
+                    if count(parts) >= VALUES {
                         text(parts, "...");
                         break;
                     }
@@ -91,6 +96,8 @@ impl Walk<'_> {
                         let name = self.types.name(member.ty);
                         let kind = name.split(' ').next().unwrap_or_default();
                         let is_anonymous = name.trim_end() == kind;
+                        // SystemTap calls structures without a name so.
+                        let kind = if kind == "struct" { "class" } else { kind };
                         text(parts, &format!("<{}>=", if is_anonymous { kind } else { name.trim() }));
                     } else if !is_tuple {
                         text(parts, &format!(".{}=", member.name));
@@ -111,29 +118,33 @@ impl Walk<'_> {
                 }
                 text(parts, if is_tuple { ")" } else { "}" });
             }
-            (Shape::Array(element, count), at @ (At::Memory(..) | At::Pieces(..))) => {
+            (Shape::Array(..), At::Memory(..) | At::Pieces(..)) if depth > 0 && !deep => {
+                text(parts, "[...]");
+            }
+            (Shape::Array(element, length), at @ (At::Memory(..) | At::Pieces(..))) => {
                 if let At::Memory(address, offset) = &at
                     && self.types.is_character(element)
                 {
                     let (address, offset) = (address.clone(), *offset);
-                    text(parts, "\"");
-                    parts.push(PrettyPart::Text8(self.space, plus(address, offset)));
-                    return text(parts, "\"");
-                }
-                if depth > 0 && !deep {
-                    return text(parts, "[...]");
+                    let most = length.and_then(|length| u32::try_from(length).ok()).unwrap_or(0);
+                    parts.push(PrettyPart::Text8(self.space, plus(address, offset), most));
+                    return;
                 }
                 text(parts, "[");
                 let size = self.types.size(element) as i64;
-                let shown = count.unwrap_or(0).min(ELEMENTS);
+                let shown = length.unwrap_or(0).min(ELEMENTS);
                 for n in 0..shown {
                     if n > 0 {
                         text(parts, ", ");
                     }
+                    if count(parts) >= VALUES {
+                        text(parts, "...]");
+                        return;
+                    }
                     let inner = further(&at, (n as i64).saturating_mul(size));
                     self.pretty(inner, element, deep, depth + 1, parts);
                 }
-                if shown < count.unwrap_or(0) {
+                if shown < length.unwrap_or(0) {
                     text(parts, ", ...");
                 }
                 text(parts, "]");
@@ -190,7 +201,7 @@ impl Walk<'_> {
             let mut inside = Vec::new();
             self.pretty(At::Memory(data.clone(), offset), sequence.element, deep, depth + 1, &mut inside);
             costs += count(&inside);
-            if costs > PRETTY_PARTS {
+            if costs > VALUES {
                 break;
             }
             first.push(inside);
@@ -212,7 +223,7 @@ impl Walk<'_> {
                 // What an enumeration holds is shown with it.
                 self.pretty(payload, member.ty, true, depth + 1, &mut inside);
             }
-            let full = count(parts) + count(&inside) > PRETTY_PARTS;
+            let full = count(parts) + count(&inside) > VALUES;
             if full {
                 inside = vec![PrettyPart::Text(format!("{}...", member.name))];
             }
@@ -245,9 +256,18 @@ pub fn further(at: &At, by: i64) -> At {
     }
 }
 
-/// Parts and those inside them.
+/// Values, and those inside them.
 fn count(parts: &[PrettyPart]) -> usize {
     parts.iter().map(PrettyPart::count).sum()
+}
+
+/// `'x'`, as C would write it.
+fn character() -> Vec<Part> {
+    let quote = || Part::Text(b"'".to_vec());
+    let mut format = vec![quote()];
+    format.extend(number(ConversionKind::Character, true));
+    format.push(quote());
+    format
 }
 
 /// All digits of a word: what follows others.

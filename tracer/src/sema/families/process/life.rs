@@ -175,7 +175,7 @@ impl TargetScope for SystemCall {
             TargetRoot::Special(name) if &**name == "parms" => {
                 let arguments = self.0.iter().filter(|(name, _)| name.starts_with("arg"));
                 let (names, values) =
-                    arguments.map(|(name, access)| (format!("${name}"), Some(access.clone()))).unzip();
+                    arguments.map(|(name, access)| (format!("${name}"), Ok(access.clone()))).unzip();
                 let value = TargetValue::List { list: 0, values };
                 return Ok(Resolved { value, names, at_entry: false });
             }

@@ -11,7 +11,7 @@ use crate::debuginfo::sdt;
 use crate::diagnostics::{Code, Diagnostic, suggest};
 use crate::glob::glob_match;
 use crate::sema::family::{Candidate, Resolved, TargetScope};
-use crate::sema::program::{Access, TargetValue};
+use crate::sema::program::{Access, TargetValue, Unlisted};
 use crate::sema::target_var::{At, Moved, plus, start, unknown};
 use crate::source::Span;
 use crate::syntax::ast::{ProbePointComponent, TargetExpr, TargetRoot};
@@ -127,7 +127,11 @@ impl TargetScope for MarkScope {
         let names: Vec<String> = (1..=count).map(|n| format!("arg{n}")).collect();
         match &target.root {
             TargetRoot::Special(name) if matches!(&**name, "parms" | "vars") => {
-                let values = self.arguments.iter().map(|argument| argument.clone().ok()).collect();
+                let values = self
+                    .arguments
+                    .iter()
+                    .map(|argument| argument.clone().map_err(|_| Unlisted::Unknown))
+                    .collect();
                 let names = names.iter().map(|name| format!("${name}")).collect();
                 Ok(Resolved { value: TargetValue::List { list: 0, values }, names, at_entry: false })
             }

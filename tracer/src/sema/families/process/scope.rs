@@ -12,10 +12,10 @@ use crate::debuginfo::model::{Absence, Entry, LocOp, Location, Shape, TypeId, Ty
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::families::kernel::{ARGUMENTS, RESULT};
 use crate::sema::family::{Resolved, TargetScope};
-use crate::sema::program::{Access, Entered, TargetValue};
+use crate::sema::program::{Access, Entered, PrettyPart, TargetValue, Unlisted};
 use crate::sema::target_var::{At, Loaded, Moved, WORD, Walk, plus, start, unknown};
 use crate::source::Span;
-use crate::syntax::ast::{TargetExpr, TargetRoot};
+use crate::syntax::ast::{Pretty, TargetExpr, TargetRoot};
 
 /// When the handler runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -201,7 +201,7 @@ impl CodeScope {
     fn special(
         &self,
         info: &DebugInfo,
-        name: &str,
+        (name, pretty): (&str, Option<Pretty>),
         span: Span,
         at_entry: bool,
     ) -> Result<Resolved, Diagnostic> {
@@ -215,30 +215,19 @@ impl CodeScope {
                 self.variables(info).into_iter().filter(|(variable, _)| wanted(variable.role)).collect()
             }
             "return" => {
-                let mut names = Vec::new();
-                let mut values = Vec::new();
-                if let (Moment::Return, Some(ty)) = (self.moment, info.result(&self.instance.function)) {
-                    names.push("return".to_owned());
-                    values.push(result(info, ty).ok().and_then(|at| listed(info, at, ty)));
-                }
-                return Ok(Resolved { value: TargetValue::List { list: 0, values }, names, at_entry: false });
+                let ty = info.result(&self.instance.function).filter(|_| self.moment == Moment::Return);
+                let found = ty.map(|ty| ("return".to_owned(), result(info, ty), ty));
+                return Ok(list(info, pretty, found));
             }
             other => {
                 return Err(Diagnostic::error(Code::UnresolvedTarget, span, format!("no $${other}"))
                     .hint("there are: $$vars, $$parms, $$locals, $$return, $$name"));
             }
         };
-        let mut names = Vec::new();
-        let mut values = Vec::new();
-        for (variable, at) in variables {
-            values.push(at.ok().and_then(|at| listed(info, at, variable.ty)));
-            names.push(variable.name);
-        }
-        Ok(Resolved {
-            value: TargetValue::List { list: 0, values },
-            names,
-            at_entry: self.moment == Moment::Return && !at_entry,
-        })
+        // What was at the entry is kept as numbers.
+        let pretty = pretty.filter(|_| self.moment != Moment::Return);
+        let found = variables.into_iter().map(|(variable, at)| (variable.name, at, variable.ty));
+        Ok(Resolved { at_entry: self.moment == Moment::Return && !at_entry, ..list(info, pretty, found) })
     }
 
     /// `$name`: where it is, its type, whether it is read at the entry of a return probe.
@@ -432,16 +421,47 @@ fn is_integral(info: &DebugInfo, ty: TypeId) -> bool {
     true
 }
 
-/// A value for `$$parms`; `None` where there is no single one.
-fn listed(info: &DebugInfo, at: At, ty: TypeId) -> Option<Access> {
+/// What `$$parms` and its relatives show: numbers, or with a `$` behind them what each variable shows with one.
+fn list(
+    info: &DebugInfo,
+    pretty: Option<Pretty>,
+    all: impl IntoIterator<Item = (String, Result<At, String>, TypeId)>,
+) -> Resolved {
+    let Some(pretty) = pretty else {
+        let value = |(name, at, ty): (String, Result<At, String>, _)| {
+            (name, at.map_or(Err(Unlisted::Unknown), |at| listed(info, at, ty)))
+        };
+        let (names, values) = all.into_iter().map(value).unzip();
+        return Resolved { value: TargetValue::List { list: 0, values }, names, at_entry: false };
+    };
+    let types = info.types();
+    let mut parts = Vec::new();
+    for (name, at, ty) in all {
+        let mut walk = Walk { types: &types, space: Space::User, dynamic: 0, shown: 0 };
+        let blank = if parts.is_empty() { "" } else { " " };
+        parts.push(PrettyPart::Text(format!("{blank}{name}=")));
+        let mut own = Vec::new();
+        if at.and_then(|at| walk.show(at, ty, pretty, &mut own)).is_err() {
+            own = vec![PrettyPart::Text("?".to_owned())];
+        }
+        parts.extend(own);
+    }
+    Resolved { value: TargetValue::Pretty { parts }, names: Vec::new(), at_entry: false }
+}
+
+/// A value for `$$parms`.
+fn listed(info: &DebugInfo, at: At, ty: TypeId) -> Result<Access, Unlisted> {
     let types = info.types();
     let walk = Walk { types: &types, space: Space::User, dynamic: 0, shown: 0 };
     match types.shape(ty) {
         Shape::Number { bytes, signed } if matches!(bytes, 1 | 2 | 4 | 8) => {
-            walk.read(at, Width { bytes, signed }).ok()
+            walk.read(at, Width { bytes, signed }).map_err(|_| Unlisted::Unknown)
         }
-        Shape::Pointer(_) | Shape::Float(8) => walk.read(at, WORD).ok(),
-        _ => None,
+        Shape::Pointer(_) | Shape::Float(8) => walk.read(at, WORD).map_err(|_| Unlisted::Unknown),
+        Shape::Float(4) => walk.read(at, Width { bytes: 4, signed: false }).map_err(|_| Unlisted::Unknown),
+        Shape::Aggregate => Err(Unlisted::Structure),
+        Shape::Array(..) => Err(Unlisted::Array),
+        Shape::Number { .. } | Shape::Float(_) | Shape::Nothing => Err(Unlisted::Unknown),
     }
 }
 
@@ -533,7 +553,7 @@ impl TargetScope for CodeScope {
             return Err(Diagnostic::error(Code::NoDebugInfo, span, "no debug information"));
         };
         if let TargetRoot::Special(name) = &target.root {
-            return self.special(info, name, span, at_entry);
+            return self.special(info, (name, target.pretty), span, at_entry);
         }
         let (at, ty, entry) = self.start(info, target, span, at_entry)?;
         let value = walk(&info.types(), target).resolve(target, at, ty, span)?;
