@@ -134,16 +134,22 @@ intrinsics! {
     /// `substr(s, start, length)`: "" where it is out of range.
     Substr = "substr"(Str, Long, Long) -> Str, Both, Pure, false;
     /// Whether the second string occurs in the first.
-    Isinstr = "isinstr"(Str, Str) -> Long, User, Pure, false;
+    Isinstr = "isinstr"(Str, Str) -> Long, Both, Pure, false;
     /// The byte at an index, 0 past the end.
     Stringat = "stringat"(Str, Long) -> Long, Both, Pure, false;
     /// Whether a regular expression, the second string and a literal, finds something in the first.
     Search = "search"(Str, Str) -> Long, Both, Pure, false;
-    /// A group of what was searched for last: the string that was searched; `/` and the pattern, or something else when it was not
-    /// found; the group's number. Raises when there is no such group.
-    Matched = "matched"(Str, Str, Long) -> Str, User, Pure, true;
-    /// How many groups it has, the whole one included; raises when it was not found.
-    Ngroups = "ngroups"(Str) -> Long, User, Pure, true;
+    /// Remembers a search: the string, and the number of the pattern (from 1) when it was found, 0 otherwise.
+    KeepSearch = "keep_search"(Str, Long) -> None, Both, Output, false;
+    /// The string that was searched last.
+    SearchText = "search_text"() -> Str, Both, Context, false;
+    /// The number of the pattern that was found there, or 0.
+    SearchNumber = "search_number"() -> Long, Both, Context, false;
+    /// A group of what was searched for: the string; the number of a pattern; the patterns that numbers stand for, a literal
+    /// (`regex::list`); the group's number. Raises when there is no such group, or pattern.
+    Matched = "matched"(Str, Long, Str, Long) -> Str, Both, Pure, true;
+    /// How many groups that pattern has, the whole one included; raises when there is none.
+    Ngroups = "ngroups"(Long, Str) -> Long, Both, Pure, true;
     /// Says which process's hit the handler is finished for: its addresses are named.
     Hit = "hit"(Long) -> None, User, Output, false;
     /// What is told of an address of the process that was hit, or of the kernel when the third argument is not 0, in a
@@ -156,11 +162,11 @@ intrinsics! {
     /// Prints that, however long.
     PrintSymbols = "print_symbols"(Str, Long, Long) -> None, User, Output, false;
     /// `strtol(s, base)`.
-    Strtol = "strtol"(Str, Long) -> Long, User, Pure, false;
+    Strtol = "strtol"(Str, Long) -> Long, Both, Pure, false;
     /// Index of the first place where the second string occurs, or -1.
-    Strpos = "strpos"(Str, Str) -> Long, User, Pure, false;
+    Strpos = "strpos"(Str, Str) -> Long, Both, Pure, false;
     /// The first string with every occurrence of the second replaced by the third.
-    StrReplace = "str_replace"(Str, Str, Str) -> Str, User, Pure, false;
+    StrReplace = "str_replace"(Str, Str, Str) -> Str, Both, Pure, false;
     /// A string with what cannot be printed as in C, at most so many bytes, in quotation marks when the third is not 0.
     /// Characters of UTF-8 are written by their numbers.
     Quote = "quote"(Str, Long, Long) -> Str, User, Pure, false;
@@ -170,11 +176,11 @@ intrinsics! {
     /// where they were, the fourth not 0 when that was in the kernel. Raises where they are no characters.
     Wide = "wide"(Str, Long, Long, Long) -> Str, User, Pure, true;
     /// The n-th word, from 1, of a list with single blanks; "" when there is none.
-    Word = "word"(Str, Long) -> Str, User, Pure, false;
+    Word = "word"(Str, Long) -> Str, Both, Pure, false;
     /// The number of a word in such a list; 0 when it is not there.
-    WordNumber = "word_number"(Str, Str) -> Long, User, Pure, false;
+    WordNumber = "word_number"(Str, Str) -> Long, Both, Pure, false;
     /// The first n words of such a list, all of them for 0, without a blank behind the last.
-    FirstWords = "first_words"(Str, Long) -> Str, User, Pure, false;
+    FirstWords = "first_words"(Str, Long) -> Str, Both, Pure, false;
     /// A moment, in seconds since the epoch, as `asctime` writes it; raises when the year has more than four digits.
     Ctime = "ctime"(Long) -> Str, User, Pure, true;
     /// Seconds that local time is behind UTC.
@@ -190,9 +196,9 @@ intrinsics! {
     /// The bits of the number that a text is; raises where it is none.
     FloatOf = "float_of"(Str) -> Long, User, Pure, true;
     /// Begins to take a string apart at any of the second string's characters; its first piece.
-    Tokenize = "tokenize"(Str, Str) -> Str, User, Context, false;
+    Tokenize = "tokenize"(Str, Str) -> Str, Both, Context, false;
     /// The next piece of that string, or "".
-    TokenizeNext = "tokenize_next"(Str) -> Str, User, Context, false;
+    TokenizeNext = "tokenize_next"(Str) -> Str, Both, Context, false;
     /// 32 bits that nobody can guess.
     Random = "random"() -> Long, Both, Context, false;
     /// The processor's cycle counter.

@@ -90,6 +90,12 @@ pub enum ErrorKind {
     KernelBytesFault = 15,
     /// Wide characters could not be read from user memory; the argument is their address.
     UserWideFault = 16,
+    /// A group was asked for, whose number is the argument, and nothing was found.
+    GroupOfFailed = 17,
+    /// There is no such group; the argument is its number.
+    GroupMissing = 18,
+    /// The number of groups was asked for, and nothing was found.
+    NoGroups = 19,
 }
 
 /// The words for an error of the kernel side, without its place. A [`ErrorKind::Message`] brings its own.
@@ -117,6 +123,11 @@ pub fn error_text(module: &Module, kind: ErrorKind, argument: u64) -> String {
         ErrorKind::Nesting => "MAXNESTING exceeded".into(),
         ErrorKind::HistogramIndex => "histogram index out of range".into(),
         ErrorKind::Registers => NO_REGISTERS.into(),
+        ErrorKind::GroupOfFailed => {
+            format!("Attempted to get subexpression {} from failed match", argument as i64)
+        }
+        ErrorKind::GroupMissing => format!("Attempted to get nonexistent subexpression {}", argument as i64),
+        ErrorKind::NoGroups => "Attempted to get subexpression count from failed match".into(),
     }
 }
 
@@ -160,7 +171,10 @@ impl ErrorKind {
             | ErrorKind::Action
             | ErrorKind::Nesting
             | ErrorKind::HistogramIndex
-            | ErrorKind::Registers => None,
+            | ErrorKind::Registers
+            | ErrorKind::GroupOfFailed
+            | ErrorKind::GroupMissing
+            | ErrorKind::NoGroups => None,
         }
     }
 
@@ -191,7 +205,7 @@ impl ErrorKind {
     }
 
     /// All of them.
-    pub const ALL: [ErrorKind; 16] = [
+    pub const ALL: [ErrorKind; 19] = [
         ErrorKind::Division,
         ErrorKind::KernelFault,
         ErrorKind::UserFault,
@@ -208,6 +222,9 @@ impl ErrorKind {
         ErrorKind::UserBytesFault,
         ErrorKind::KernelBytesFault,
         ErrorKind::UserWideFault,
+        ErrorKind::GroupOfFailed,
+        ErrorKind::GroupMissing,
+        ErrorKind::NoGroups,
     ];
 
     /// The kind behind a number on the wire.

@@ -16,12 +16,14 @@ mod parse;
 mod table;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use alloc::vec::Vec;
 
 pub use captures::{Span, captures, groups};
 use dfa::{Dfa, State};
 pub use table::{DEAD, FOUND, Table};
+pub use way::{NOTHING, Walk, Ways};
 
 /// Why a pattern has no automaton.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +44,27 @@ pub fn literal(text: &[u8]) -> Vec<u8> {
         pattern.push(*byte);
     }
     pattern
+}
+
+/// Patterns as one string, for [`list`].
+pub fn listed<'p>(patterns: impl IntoIterator<Item = &'p [u8]>) -> Vec<u8> {
+    let mut text = Vec::new();
+    for pattern in patterns {
+        text.extend(alloc::format!("{}:", pattern.len()).into_bytes());
+        text.extend(pattern);
+    }
+    text
+}
+
+/// The patterns of a string that [`listed`] made, each behind its length and a colon; what is no such string ends them.
+pub fn list(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || {
+        let colon = text.iter().position(|byte| *byte == b':')?;
+        let length: usize = core::str::from_utf8(&text[..colon]).ok()?.parse().ok()?;
+        let pattern = text.get(colon + 1..)?.get(..length)?;
+        text = &text[colon + 1 + length..];
+        Some(pattern)
+    })
 }
 
 /// Most positions of an automaton before it is made deterministic.

@@ -66,6 +66,55 @@ fn groups_are_where_they_are() {
 }
 
 #[test]
+fn groups_by_automata_are_the_same() {
+    let patterns = [
+        "h(.)l(l+)o (x|w)",
+        "b(a)r",
+        "(a|ab)(c|bcd)(d*)",
+        "(.)X",
+        "(ab)+",
+        "(a)|(b)",
+        "o+(f|b)",
+        "(abc)*x$",
+        "a|aab",
+        "(.*)(.*)e",
+        "((a)(b))c",
+        "(x*)*",
+        "(a*)(ab)*(b*)",
+        "^(a*)b?(a)",
+        "(^|b)(a+)($|b)",
+        "$",
+        "()",
+        "(a(b)?)+",
+        "(a|b)*(b|a)",
+        "((a*)*b)*",
+        "^(a|b){2,3}$",
+        "(b*|a)+b",
+        "[^a](.)$",
+    ];
+    let mut texts: Vec<alloc::string::String> =
+        ["hello world", "foobar", "abcd", "xabcabcx", "abcde", "foofoobar"]
+            .map(alloc::string::String::from)
+            .to_vec();
+    // Every text of up to six a's, b's and X's.
+    for length in 0..=6u32 {
+        for number in 0..3usize.pow(length) {
+            let letter = |at: u32| ["a", "b", "X"][number / 3usize.pow(at) % 3];
+            texts.push((0..length).map(letter).collect());
+        }
+    }
+    for pattern in patterns {
+        let ways = super::Ways::new(pattern.as_bytes()).unwrap();
+        for text in &texts {
+            let Some(wanted) = super::captures(pattern.as_bytes(), text.as_bytes()).unwrap() else {
+                continue;
+            };
+            assert_eq!(ways.find(text.as_bytes()), wanted, "{pattern} in {text}");
+        }
+    }
+}
+
+#[test]
 fn literals_are_found_as_they_are() {
     let text = "a\\b.c[d]e(f)g*h+i?j{2}k|l^m$n/o\u{ff}";
     let pattern = super::literal(text.as_bytes());

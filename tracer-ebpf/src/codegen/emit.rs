@@ -13,6 +13,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// The note of instructions whose constant is the site's number.
+/// What the kernel keeps of `may_goto`'s budget and its time.
+const BUDGET: u32 = 16;
 const SITE: &str = "site";
 
 /// Bytes of a program's frame.
@@ -51,7 +53,8 @@ pub(crate) fn emit(
             // `if c goto next; goto other` is `if !c goto other`.
             match (insn, insns.get(at + 1)) {
                 (VInsn::JumpIf { op, wide, left, right, to }, Some((VInsn::Jump { to: other }, _)))
-                    if Some(&follow(code, *to)) == order.get(n + 1)
+                    if !code.blocks[label.0 as usize].ends_first
+                        && Some(&follow(code, *to)) == order.get(n + 1)
                         && let Some(op) = op.negated() =>
                 {
                     let turned = VInsn::JumpIf { op, wide: *wide, left: *left, right: *right, to: *other };
@@ -106,7 +109,9 @@ fn frame_offsets(code: &VCode) -> Result<Vec<i32>, CodegenError> {
             }
         }
     }
-    let allowed = FRAME - code.below;
+    let may_go =
+        code.blocks.iter().flat_map(|b| &b.insns).any(|(insn, _)| matches!(insn, VInsn::MayGoto { .. }));
+    let allowed = FRAME - code.below - if may_go { BUDGET } else { 0 };
     if depth > allowed {
         return Err(CodegenError::Limit(alloc::format!(
             "the handler needs {depth} bytes of stack, the kernel allows {allowed}"

@@ -64,7 +64,7 @@ pub(crate) fn converge(code: &mut VCode, loops: &[Loop], zero: Constant) {
         head.insns.insert(0, (VInsn::MayGoto { to: each.out }, place));
         let depth = head.depth.saturating_sub(1);
         let insns = insns.into_iter().map(|insn| (insn, place)).collect();
-        code.blocks.push(VBlock { insns, depth, cold: false });
+        code.blocks.push(VBlock { insns, depth, cold: false, ends_first: false });
     }
 }
 

@@ -7,6 +7,10 @@
 //! **Not here:** claiming the slot (`select::entry`).
 
 use super::select::bytes::area as bytes_area;
+use super::select::find::Room;
+use super::select::matched::{NUMBER, groups_area};
+use super::select::parse::area as parse_area;
+use super::select::piece::separators_area;
 use super::select::stack::area_size;
 use super::sent;
 use alloc::vec;
@@ -44,6 +48,11 @@ pub(crate) struct Storage {
     pub(crate) caught: (u32, u32),
     /// Offset in the scratch slot of long registers that wait there for their record.
     pub(crate) sent: Vec<Option<u32>>,
+    /// Offset in the scratch slot of the text that `tokenize` takes apart; its size, 0 where nothing does. Behind it, in 8 bytes,
+    /// is how far that has come.
+    pub(crate) pieces: (u32, u32),
+    /// Offset in the scratch slot of what was searched last, and in which pattern; its size, 0 where nobody asks.
+    pub(crate) searched: (u32, u32),
     /// Bytes wanted of the scratch slot.
     pub(crate) scratch: u32,
     /// Strings that live in the key of an instruction.
@@ -66,7 +75,7 @@ impl Storage {
     pub(crate) fn new(function: &Function, module: &Module, layout: &Layout) -> Storage {
         let mut extra = vec![0u32; function.strings.len()];
         let mut large = vec![false; function.strings.len()];
-        let mut area = 0;
+        let (mut area, mut pieces, mut searched) = (0, 0, 0);
         let capacity = |op: &StrOp| match op {
             StrOp::Var(var) => u32::from(function.strings[var.index()]),
             StrOp::Lit(id) => module.strings[id.index()].len() as u32 + 1,
@@ -98,6 +107,59 @@ impl Storage {
                 } => {
                     large[dest.index()] = true;
                     area = area.max(bytes_area(u32::from(function.strings[dest.index()])));
+                }
+                Inst::Call { intrinsic: Intrinsic::Isinstr | Intrinsic::Strpos, args, .. } => {
+                    if let [Arg::Str(text), Arg::Str(needle)] = args.as_slice() {
+                        area = area.max(Room::search(capacity(text), capacity(needle)).size());
+                    }
+                }
+                Inst::Call { intrinsic: Intrinsic::StrReplace, dest: Some(Dest::Str(dest)), args } => {
+                    if let [Arg::Str(text), Arg::Str(needle), Arg::Str(with)] = args.as_slice() {
+                        let dest = u32::from(function.strings[dest.index()]);
+                        let room = Room::replace(capacity(text), capacity(needle), capacity(with), dest);
+                        area = area.max(room.size());
+                    }
+                }
+                Inst::Call {
+                    intrinsic: Intrinsic::KeepSearch | Intrinsic::SearchText | Intrinsic::SearchNumber,
+                    args,
+                    ..
+                } => {
+                    let text = match args.first() {
+                        Some(Arg::Str(text)) => capacity(text),
+                        _ => 8,
+                    };
+                    searched = searched.max(NUMBER + align8(text));
+                }
+                Inst::Call { intrinsic: Intrinsic::Matched, args, .. } => {
+                    if let Some(Arg::Str(text)) = args.first() {
+                        area = area.max(groups_area(capacity(text)));
+                    }
+                }
+                Inst::Call { intrinsic: Intrinsic::Tokenize, args, .. } => {
+                    if let [Arg::Str(text), Arg::Str(separators)] = args.as_slice() {
+                        area = area.max(separators_area(capacity(separators)));
+                        pieces = pieces.max(parse_area(capacity(text)));
+                    }
+                }
+                Inst::Call { intrinsic: Intrinsic::TokenizeNext, args, .. } => {
+                    if let [Arg::Str(separators)] = args.as_slice() {
+                        area = area.max(separators_area(capacity(separators)));
+                        pieces = pieces.max(parse_area(0));
+                    }
+                }
+                Inst::Call {
+                    intrinsic:
+                        Intrinsic::Strtol | Intrinsic::Word | Intrinsic::FirstWords | Intrinsic::WordNumber,
+                    args,
+                    ..
+                } => {
+                    let texts = args.iter().filter_map(|arg| match arg {
+                        Arg::Str(text) => Some(parse_area(capacity(text))),
+                        Arg::Long(_) => None,
+                    });
+                    // And a number.
+                    area = area.max(texts.sum::<u32>() + 8);
                 }
                 Inst::Call { intrinsic, .. } if intrinsic.takes_stack() => {
                     area = area.max(area_size(module.limits.backtrace));
@@ -151,7 +213,11 @@ impl Storage {
         let caught = (scratch + area, texts.max().unwrap_or(0));
         let inside = inside_keys(function, module, layout);
         let (sent, scratch) = sent::homes(function, caught.0 + caught.1);
-        Storage { homes, area: storage_area, caught, sent, scratch, inside }
+        let pieces = (scratch, pieces);
+        let scratch = pieces.0 + if pieces.1 == 0 { 0 } else { pieces.1 + 8 };
+        let searched = (scratch, searched);
+        let scratch = searched.0 + searched.1;
+        Storage { homes, area: storage_area, caught, sent, pieces, searched, scratch, inside }
     }
 }
 

@@ -132,6 +132,9 @@ pub(crate) struct VBlock {
     pub(crate) depth: u32,
     /// Whether it is on a path that errors take: laid out last.
     pub(crate) cold: bool,
+    /// Whether its branch stays as it is, so that verifiers follow the jump behind it first, to its end, and forget it: they
+    /// remember what they have not followed, at most 8192 branches.
+    pub(crate) ends_first: bool,
 }
 
 /// A piece of the frame: size in bytes, a multiple of 8. Slots with the same `group` may share memory.

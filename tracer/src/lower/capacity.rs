@@ -38,6 +38,8 @@ pub(super) struct Capacities {
     results: Vec<u32>,
     /// Of each probe's locals.
     probes: Vec<Vec<u32>>,
+    /// Of what is searched, anywhere.
+    searched: u32,
 }
 
 /// The body that an expression stands in.
@@ -95,6 +97,7 @@ impl Capacities {
             functions: program.functions.iter().map(|f| zero(&f.locals)).collect(),
             results: program.functions.iter().map(|_| 1).collect(),
             probes: program.probes.iter().map(|p| zero(&p.locals)).collect(),
+            searched: 1,
         };
         for round in 0.. {
             let before = capacities.clone();
@@ -170,6 +173,9 @@ impl Capacities {
                 }
             }
         };
+        if self.searched != before.searched {
+            self.searched = max;
+        }
         grow(&mut self.globals, &before.globals);
         grow(&mut self.results, &before.results);
         for (now, then) in self.keys.iter_mut().zip(&before.keys) {
@@ -246,6 +252,10 @@ impl Capacities {
                 }
                 self.pass_place(owner, place, capacity);
             }
+            ExprKind::Match { subject, .. } => {
+                let capacity = self.of(owner, subject);
+                raise(&mut self.searched, capacity);
+            }
             ExprKind::Modify { place, .. } | ExprKind::Crement { place, .. } => {
                 self.pass_place(owner, place, 0);
             }
@@ -298,6 +308,8 @@ impl Capacities {
             ExprKind::Fact(fact) => self.facts[fact_index(*fact)],
             ExprKind::Intrinsic { intrinsic, args } => match (intrinsic, args.as_slice()) {
                 (Intrinsic::Execname, _) => EXECNAME,
+                (Intrinsic::SearchText | Intrinsic::Matched, _) => self.searched,
+                (Intrinsic::Word | Intrinsic::FirstWords, [text, _]) => self.of(owner, text),
                 (Intrinsic::Substr, [text, _, length]) => {
                     let text = self.of(owner, text);
                     match length.kind {

@@ -243,9 +243,7 @@ impl<'p> Body<'_, 'p> {
                 self.at(expr.span);
                 self.make(|dest| Inst::Bucket { dest, hist: *hist, element, index })
             }
-            ExprKind::Match { subject, pattern, negated } => {
-                self.search(expr, subject, pattern.as_bytes(), *negated)
-            }
+            ExprKind::Match { subject, pattern, negated } => self.matches(expr, subject, pattern, *negated),
             ExprKind::Print { to_string: false, .. } | ExprKind::Hist { to_string: false, .. } => {
                 self.effect(expr);
                 LongOp::Imm(0)
@@ -317,7 +315,8 @@ impl<'p> Body<'_, 'p> {
             }
             return LongOp::Imm(0);
         }
-        let args = self.args(args);
+        let mut args = self.args(args);
+        self.fill_patterns(intrinsic, &mut args);
         self.at(expr.span);
         if intrinsic == Intrinsic::Leave {
             self.f.end(tracer_common::ir::Term::Next);
@@ -428,7 +427,8 @@ impl<'p> Body<'_, 'p> {
                 if wrong {
                     return self.unsupported(expr.span, &format!("{}()", intrinsic.name()));
                 }
-                let args = self.args(args);
+                let mut args = self.args(args);
+                self.fill_patterns(*intrinsic, &mut args);
                 self.at(expr.span);
                 self.push(Inst::Call { intrinsic: *intrinsic, dest: Some(Dest::Str(dest)), args });
             }

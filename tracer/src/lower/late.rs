@@ -273,6 +273,7 @@ fn computes_only(program: &Program, function: FunctionId, output: bool, seen: &m
                 | ExprKind::Raise(_)
                 | ExprKind::Target(_)
                 | ExprKind::Saved(_) => false,
+                ExprKind::Match { .. } => program.searched.is_empty(),
                 ExprKind::Print { to_string, .. } => *to_string || output,
                 ExprKind::Intrinsic { intrinsic, .. } => match intrinsic.effect() {
                     Effect::Pure => true,
@@ -302,6 +303,7 @@ pub(super) fn is_quiet(program: &Program, expr: &Expr) -> bool {
                 | ExprKind::Crement { .. }
                 | ExprKind::Aggregate { .. }
                 | ExprKind::Raise(_) => false,
+                ExprKind::Match { .. } => program.searched.is_empty(),
                 ExprKind::Print { to_string, .. } | ExprKind::Hist { to_string, .. } => *to_string,
                 ExprKind::Intrinsic { intrinsic, .. } => intrinsic.effect() != Effect::Output,
                 ExprKind::Call { function, .. } => is_pure(program, *function),
@@ -309,6 +311,29 @@ pub(super) fn is_quiet(program: &Program, expr: &Expr) -> bool {
             };
     });
     quiet
+}
+
+/// Whether a string is gone through, a byte in a round: each of them costs a verifier that has no `may_goto`, so that where only a
+/// text wants the result, it is better made late.
+fn takes_rounds(program: &Program, expr: &Expr, seen: &mut Vec<FunctionId>) -> bool {
+    use Intrinsic::{Isinstr, StrReplace, Strpos, Strtol, Word, WordNumber};
+    if thin::search(program, expr).is_some() {
+        return false;
+    }
+    let mut found = false;
+    walk::expr(expr, &mut |e| match &e.kind {
+        ExprKind::Intrinsic { intrinsic, .. } => {
+            found |= matches!(intrinsic, Isinstr | StrReplace | Strpos | Strtol | Word | WordNumber);
+        }
+        ExprKind::Call { function, .. } if !seen.contains(function) => {
+            seen.push(*function);
+            walk::exprs(&program.functions[function.0 as usize].body, &mut |inner| {
+                found = found || takes_rounds(program, inner, seen);
+            });
+        }
+        _ => {}
+    });
+    found
 }
 
 impl<'p> Body<'_, 'p> {
@@ -342,7 +367,12 @@ impl<'p> Body<'_, 'p> {
                 }
             },
             // Longs are computed at the hit whenever they can be: one value is cheaper to send than its parts.
-            _ if expr.ty == Ty::Long && evaluable(program, abilities, expr) => self.capture(expr, captures),
+            _ if expr.ty == Ty::Long
+                && evaluable(program, abilities, expr)
+                && (abilities.visits_arrays || !takes_rounds(program, expr, &mut Vec::new())) =>
+            {
+                self.capture(expr, captures);
+            }
             ExprKind::Binary { op: op @ (BinOp::Div | BinOp::Rem), left, right, op_span } if !matches!(right.kind, ExprKind::Number(n) if n != 0) =>
             {
                 // The error belongs to the hit, though the result comes late.

@@ -36,6 +36,8 @@ pub struct Program {
     pub listing: Vec<Listed>,
     /// Target variables that cannot be read are 0, instead of an error.
     pub skip_badvars: bool,
+    /// The patterns of all searches, each once, when something asks for what they found: searches then remember it.
+    pub searched: Vec<Text>,
 }
 
 /// What is listed of a site.

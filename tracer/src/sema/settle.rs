@@ -260,7 +260,9 @@ impl Elaborator<'_, '_> {
             sites: self.sites,
             listing: self.listing.unwrap_or_default(),
             skip_badvars: self.skip_badvars,
+            searched: Vec::new(),
         };
+        build::find_searches(&mut program, sink);
         guard::add_begun(&mut program);
         if program.listing.is_empty() && !sink.has_errors() {
             elide(&mut program, self.is_library, sink);

@@ -4,7 +4,7 @@ use super::*;
 use crate::format::{ConversionKind, Part, Size};
 use crate::intrinsic::{Domains, Intrinsic, Kind};
 use crate::layout::CellLayout;
-use crate::regex::Table;
+use crate::regex::{self, Table};
 use crate::stat::{HistOp, StatFields, StatOp};
 use alloc::collections::BTreeMap;
 
@@ -305,6 +305,20 @@ impl<'m> Verifier<'m> {
             };
             let known = text.is_some_and(|text| Table::new(text).is_ok());
             self.check(known, "the pattern must be a literal, and a regular expression");
+        }
+        let patterns = match intrinsic {
+            Intrinsic::Matched => args.get(2),
+            Intrinsic::Ngroups => args.get(1),
+            _ => None,
+        };
+        if let Some(Arg::Str(patterns)) = patterns {
+            let text = match patterns {
+                StrOp::Lit(id) => self.module.strings.get(id.index()),
+                StrOp::Var(_) => None,
+            };
+            let known =
+                text.is_some_and(|text| regex::list(text).all(|pattern| regex::groups(pattern).is_ok()));
+            self.check(known, "the patterns must be a literal, and regular expressions");
         }
         let ty = |kind: &Kind| match kind {
             Kind::Long => Ty::Long,

@@ -447,8 +447,10 @@ impl Selector<'_, '_> {
         }
     }
 
-    /// Makes strings empty that may be read before they are written.
+    /// Makes strings empty that may be read before they are written, and what `tokenize` and `matched` go on with.
     fn init_strings(&mut self) {
+        self.no_pieces();
+        self.nothing_searched();
         for var in super::string::read_before_written(self.function) {
             self.make_empty(var);
         }

@@ -6,7 +6,8 @@
 //!
 //! Rooms, in reading order: this file (the selector's tools, terminators), `entry` (what every program does first and
 //! last), `sleep` (programs that fetch pages), `scalar`, `memory`, `string`, `compare`,
-//! `bytes` (of any value, as text), `number` (as text), `array`, `routine` (what helpers call back), `slice`, `visit` (`foreach`),
+//! `bytes` (of any value, as text), `number` (as text), `find` (one string in another), `parse` and `piece` (strings that are taken apart),
+//! `regex` and `matched`, `array`, `routine` (what helpers call back), `slice`, `visit` (`foreach`),
 //! `statistic`, `bucket`, `variance`, `record` (what is sent, errors included),
 //! `diagnostic` (what programs tell about themselves).
 
@@ -16,8 +17,12 @@ pub(super) mod bytes;
 mod compare;
 mod diagnostic;
 pub(super) mod entry;
+pub(super) mod find;
+pub(super) mod matched;
 mod memory;
 mod number;
+pub(super) mod parse;
+pub(super) mod piece;
 mod record;
 mod regex;
 mod routine;
@@ -415,7 +420,7 @@ impl Selector<'_, '_> {
     // ---- tools
 
     fn block(&mut self, cold: bool) -> Label {
-        self.code.blocks.push(VBlock { insns: Vec::new(), depth: 0, cold });
+        self.code.blocks.push(VBlock { insns: Vec::new(), depth: 0, cold, ends_first: false });
         Label(self.code.blocks.len() as u32 - 1)
     }
 

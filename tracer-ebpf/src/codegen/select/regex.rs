@@ -52,7 +52,7 @@ impl Selector<'_, '_> {
         let next = self.reg();
         self.push(VInsn::Load { size: Size::H, dst: next, base: Base::Reg(row), off: 0 });
         self.mov(row, next);
-        self.jump_if(JumpOp::Gt, row, i32::from(table.last), done);
+        self.leave_unless(JumpOp::Le, row, i32::from(table.last), done);
         self.alu(AluOp::Add, at, 1);
         self.alu(AluOp::Sub, end, 1);
         self.jump_if(JumpOp::Ne, end, 0, head);

@@ -367,6 +367,71 @@ impl Selector<'_, '_> {
                     self.search(var, *text, *pattern);
                 }
             }
+            (Intrinsic::Isinstr | Intrinsic::Strpos, [Arg::Str(text), Arg::Str(needle)]) => {
+                if let Some(var) = long_dest(intrinsic, dest) {
+                    self.occurrence(var, *text, *needle, intrinsic == Intrinsic::Isinstr);
+                }
+            }
+            (Intrinsic::StrReplace, [Arg::Str(text), Arg::Str(needle), Arg::Str(with)]) => {
+                if let Some(Dest::Str(dest)) = dest {
+                    self.replace(dest, [*text, *needle, *with]);
+                }
+            }
+            (Intrinsic::Strtol, [Arg::Str(text), Arg::Long(base)]) => {
+                if let Some(var) = long_dest(intrinsic, dest) {
+                    self.strtol(var, *text, *base);
+                }
+            }
+            (Intrinsic::Word, [Arg::Str(text), Arg::Long(number)]) => {
+                if let Some(Dest::Str(dest)) = dest {
+                    self.word(dest, *text, *number);
+                }
+            }
+            (Intrinsic::FirstWords, [Arg::Str(text), Arg::Long(number)]) => {
+                if let Some(Dest::Str(dest)) = dest {
+                    self.first_words(dest, *text, *number);
+                }
+            }
+            (Intrinsic::WordNumber, [Arg::Str(text), Arg::Str(word)]) => {
+                if let Some(var) = long_dest(intrinsic, dest) {
+                    self.word_number(var, *text, *word);
+                }
+            }
+            (Intrinsic::Tokenize, [Arg::Str(text), Arg::Str(separators)]) => {
+                self.begin_pieces(*text);
+                if let Some(Dest::Str(dest)) = dest {
+                    self.next_piece(dest, *separators);
+                }
+            }
+            (Intrinsic::TokenizeNext, [Arg::Str(separators)]) => {
+                if let Some(Dest::Str(dest)) = dest {
+                    self.next_piece(dest, *separators);
+                }
+            }
+            (Intrinsic::KeepSearch, [Arg::Str(text), Arg::Long(number)]) => self.keep_search(*text, *number),
+            (Intrinsic::SearchText, _) => {
+                if let Some(Dest::Str(dest)) = dest {
+                    self.search_text(dest);
+                }
+            }
+            (Intrinsic::SearchNumber, _) => {
+                if let Some(var) = long_dest(intrinsic, dest) {
+                    self.search_number(var);
+                }
+            }
+            (
+                Intrinsic::Matched,
+                [Arg::Str(text), Arg::Long(number), Arg::Str(patterns), Arg::Long(group)],
+            ) => {
+                if let Some(Dest::Str(dest)) = dest {
+                    return self.matched(dest, *text, (*number, *patterns), *group);
+                }
+            }
+            (Intrinsic::Ngroups, [Arg::Long(number), Arg::Str(patterns)]) => {
+                if let Some(var) = long_dest(intrinsic, dest) {
+                    self.ngroups(var, *number, *patterns);
+                }
+            }
             (Intrinsic::Exit, _) => self.exit_session(),
             _ => return self.unsupported(&alloc::format!("{}()", intrinsic.name())),
         }

@@ -17,6 +17,8 @@ const SPECULATIVE: usize = 1 << 24;
 pub struct Kept {
     /// What is left of the text that `tokenize` takes apart.
     pub(super) pieces: Vec<u8>,
+    /// The string that was searched last, and the number of the pattern that was found in it, or 0.
+    pub(super) search: (Vec<u8>, i64),
     speculations: BTreeMap<i64, Vec<u8>>,
     /// Automata of the patterns that were searched for; none for one that is found everywhere.
     automata: BTreeMap<Vec<u8>, Option<Table>>,

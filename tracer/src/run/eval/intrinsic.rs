@@ -59,13 +59,22 @@ impl Evaluator<'_> {
             Intrinsic::Substr => Value::Str(string::substr(text(0), long(1), long(2))),
             Intrinsic::Isinstr => Value::Long(i64::from(string::contains(text(0), text(1)))),
             Intrinsic::Search => Value::Long(i64::from(self.host.kept().finds(text(1), text(0)))),
-            Intrinsic::Matched => {
-                let part = string::group(text(0), text(1), long(2));
-                Value::Str(part.map_err(|message| RuntimeError::new(message, place))?)
+            Intrinsic::KeepSearch => {
+                self.host.kept().search = (text(0).to_vec(), long(1));
+                return Ok(None);
             }
-            Intrinsic::Ngroups => {
-                let count = string::groups(text(0));
-                Value::Long(count.map_err(|message| RuntimeError::new(message, place))?)
+            Intrinsic::SearchText => Value::Str(self.host.kept().search.0.clone()),
+            Intrinsic::SearchNumber => Value::Long(self.host.kept().search.1),
+            Intrinsic::Matched | Intrinsic::Ngroups => {
+                let value = match intrinsic {
+                    Intrinsic::Matched => {
+                        string::group(text(0), string::pattern(text(2), long(1)), long(3)).map(Value::Str)
+                    }
+                    _ => string::groups(string::pattern(text(1), long(0))).map(Value::Long),
+                };
+                value.map_err(|(kind, number)| {
+                    RuntimeError::new(error_text(self.module, kind, number as u64), place)
+                })?
             }
             Intrinsic::Stringat => {
                 let byte = usize::try_from(long(1)).ok().and_then(|at| text(0).get(at).copied());

@@ -1,5 +1,6 @@
 //! String functions.
 
+use tracer_common::record::ErrorKind;
 use tracer_common::regex;
 
 /// `substr`: nothing when the start is out of range or the length is not positive.
@@ -16,28 +17,29 @@ pub(super) fn contains(text: &[u8], part: &[u8]) -> bool {
     part.is_empty() || text.windows(part.len()).any(|window| window == part)
 }
 
-/// A group of what was searched for last; `pattern` is the pattern behind a `/`, or it was not found.
-pub(super) fn group(text: &[u8], pattern: &[u8], number: i64) -> Result<Vec<u8>, String> {
-    let Some(groups) = found(text, pattern) else {
-        return Err(format!("Attempted to get subexpression {number} from failed match"));
+/// The pattern of a number, from 1, if there is one.
+pub(super) fn pattern(patterns: &[u8], number: i64) -> Option<&[u8]> {
+    let number = usize::try_from(number).ok()?.checked_sub(1)?;
+    regex::list(patterns).nth(number)
+}
+
+/// A group of what was searched for; without a pattern, nothing was found.
+pub(super) fn group(text: &[u8], pattern: Option<&[u8]>, number: i64) -> Result<Vec<u8>, (ErrorKind, i64)> {
+    // The pattern was looked at in pass 2.
+    let Some(groups) = pattern.and_then(|pattern| regex::captures(pattern, text).ok()?) else {
+        return Err((ErrorKind::GroupOfFailed, number));
     };
     match usize::try_from(number).ok().and_then(|number| groups.get(number)) {
         Some(Some((from, to))) => Ok(text[*from..*to].to_vec()),
         Some(None) => Ok(Vec::new()),
-        None => Err(format!("Attempted to get nonexistent subexpression {number}")),
+        None => Err((ErrorKind::GroupMissing, number)),
     }
 }
 
-/// How many groups the pattern has that was found last, the whole included.
-pub(super) fn groups(pattern: &[u8]) -> Result<i64, String> {
-    let failed = || "Attempted to get subexpression count from failed match".to_owned();
-    let pattern = pattern.strip_prefix(b"/").ok_or_else(failed)?;
-    regex::groups(pattern).map(|count| count as i64 + 1).map_err(|_| failed())
-}
-
-/// Groups of a pattern that was found, and was looked at in pass 2.
-fn found(text: &[u8], pattern: &[u8]) -> Option<Vec<Option<regex::Span>>> {
-    regex::captures(pattern.strip_prefix(b"/")?, text).ok()?
+/// How many groups the pattern has that was found, the whole included.
+pub(super) fn groups(pattern: Option<&[u8]>) -> Result<i64, (ErrorKind, i64)> {
+    let count = pattern.and_then(|pattern| regex::groups(pattern).ok());
+    count.map(|count| count as i64 + 1).ok_or((ErrorKind::NoGroups, 0))
 }
 
 /// Where the first occurrence begins, or -1.

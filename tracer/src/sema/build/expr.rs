@@ -73,9 +73,6 @@ impl Builder<'_, '_> {
             ast::ExprKind::Regex { negated, left, pattern, pattern_span } => {
                 self.check_pattern(pattern, *pattern_span);
                 let subject = self.typed(left, Ty::Str);
-                if self.keeps_searches {
-                    return long(self.kept_search(subject, pattern, *negated, span));
-                }
                 let subject = Box::new(subject);
                 long(ExprKind::Match { subject, pattern: pattern.clone(), negated: *negated })
             }
@@ -327,7 +324,7 @@ impl Builder<'_, '_> {
         let library = self.is_library;
         let Some(function) = self.symbols.function(&name.name, args.len(), self.file, library) else {
             if WORDS.contains(&(&*name.name, args.len())) {
-                return self.asked(name, args, span);
+                return self.asked(args, span);
             }
             args.iter().for_each(|arg| drop(self.expr(arg, None)));
             self.unknown_function(&name.name, args.len(), name.span);

@@ -1,111 +1,66 @@
-//! `matched(n)` and `ngroups()`: groups of the last `=~` of the same body.
+//! `matched(n)` and `ngroups()`: groups of the last `=~` that ran, in this body, in what called it or in what it called.
 //!
-//! A body that asks for them keeps, at each of its searches, the string that was searched and the pattern, in two locals that no script
-//! can name; `matched` looks for the groups in them when it is evaluated. So they work in both domains, and late.
+//! In a program that asks for them, each search remembers the string that was searched and the pattern's number; what these numbers
+//! stand for is known when all bodies are built, so pass 3 fills the patterns in.
 //!
-//! **Not here:** the search, the groups (`tracer_common::regex`).
+//! **Not here:** the search, the groups (`tracer_common::regex`), which searches remember (`lower::regex`).
 
 use tracer_common::intrinsic::Intrinsic;
-use tracer_common::ir::CmpOp;
 
 use super::Builder;
-use crate::diagnostics::{Code, Diagnostic};
-use crate::sema::program::{Expr, ExprKind, LocalId, Place, Ty};
+use crate::diagnostics::{Code, Diagnostic, Sink};
+use crate::sema::program::{Expr, ExprKind, Program, Ty};
+use crate::sema::walk;
 use crate::source::Span;
 use crate::syntax::ast;
-use crate::syntax::visit::{Visitor, walk_expr};
 
 /// The words, and how many arguments they take.
 pub(super) const WORDS: [(&str, usize); 2] = [("matched", 1), ("ngroups", 0)];
 
-/// The string that was searched.
-const TEXT: &str = "the text that was searched";
-/// `/` and the pattern when it was found.
-const PATTERN: &str = "the pattern that was found";
-
-/// Whether the searches of a body must keep what they found.
-pub(super) fn keeps_searches<'a>(
-    conditions: &[&ast::Expr],
-    blocks: impl IntoIterator<Item = &'a ast::Block>,
-) -> bool {
-    let mut found = Searches::default();
-    conditions.iter().for_each(|condition| found.visit_expr(condition));
-    blocks.into_iter().for_each(|block| found.visit_block(block));
-    found.searches && found.asks
-}
-
-/// What a body has of searches.
-#[derive(Default)]
-struct Searches {
-    searches: bool,
-    asks: bool,
-}
-
-impl Visitor for Searches {
-    fn visit_expr(&mut self, expr: &ast::Expr) {
-        match &expr.kind {
-            ast::ExprKind::Regex { .. } => self.searches = true,
-            ast::ExprKind::Call { name, args } => {
-                self.asks |= WORDS.contains(&(&*name.name, args.len()));
-            }
-            _ => {}
-        }
-        walk_expr(self, expr);
-    }
-}
-
 impl Builder<'_, '_> {
-    fn hidden(&mut self, name: &str, span: Span) -> LocalId {
-        let id = self.local(&name.into());
-        self.learn_local(id, Ty::Str, span);
-        self.assigned.insert(id);
-        id
-    }
-
-    /// `subject =~ pattern`, keeping both.
-    pub(super) fn kept_search(
-        &mut self,
-        subject: Expr,
-        pattern: &ast::Text,
-        negated: bool,
-        span: Span,
-    ) -> ExprKind {
-        let (text, found) = (self.hidden(TEXT, span), self.hidden(PATTERN, span));
-        let string = |bytes: Vec<u8>| Expr { kind: ExprKind::Str(ast::Text::new(bytes)), ty: Ty::Str, span };
-        let assign = |to, value| {
-            let kind = ExprKind::Assign { place: Place::Local(to), value: Box::new(value) };
-            Box::new(Expr { kind, ty: Ty::Str, span })
-        };
-        // Both branches are comparisons whose result is known: what counts is the assignment inside.
-        let keep = |value: Vec<u8>, op| {
-            let (left, right) = (assign(found, string(value)), Box::new(string(Vec::new())));
-            Box::new(Expr { kind: ExprKind::Compare { op, left, right }, ty: Ty::Long, span })
-        };
-        let search =
-            ExprKind::Match { subject: assign(text, subject), pattern: pattern.clone(), negated: false };
-        let (yes, no) = if negated { (CmpOp::Eq, CmpOp::Ne) } else { (CmpOp::Ne, CmpOp::Eq) };
-        ExprKind::Ternary {
-            cond: Box::new(Expr { kind: search, ty: Ty::Long, span }),
-            then: keep([b"/", pattern.as_bytes()].concat(), yes),
-            otherwise: keep(b"-".to_vec(), no),
-        }
-    }
-
     /// `matched(n)` or `ngroups()`.
-    pub(super) fn asked(&mut self, name: &ast::Ident, args: &[ast::Expr], span: Span) -> Expr {
-        if !self.keeps_searches {
-            let what = format!("{} is about the last =~ of the same handler or function", name.name);
-            self.error(
-                Diagnostic::error(Code::Misplaced, span, what)
-                    .hint("there is none: search here, or pass the result as an argument"),
-            );
-        }
-        let (text, found) = (self.hidden(TEXT, span), self.hidden(PATTERN, span));
-        let local = |id| Expr { kind: ExprKind::Local(id), ty: Ty::Str, span };
+    pub(super) fn asked(&mut self, args: &[ast::Expr], span: Span) -> Expr {
+        let of_search = |intrinsic: Intrinsic, ty| Expr {
+            kind: ExprKind::Intrinsic { intrinsic, args: Vec::new() },
+            ty,
+            span,
+        };
+        let number = of_search(Intrinsic::SearchNumber, Ty::Long);
+        let patterns = Expr { kind: ExprKind::Str(ast::Text::new(Vec::new())), ty: Ty::Str, span };
         let (intrinsic, args, ty) = match args {
-            [number] => (Intrinsic::Matched, vec![local(text), local(found), self.long(number)], Ty::Str),
-            _ => (Intrinsic::Ngroups, vec![local(found)], Ty::Long),
+            [group] => {
+                let text = of_search(Intrinsic::SearchText, Ty::Str);
+                (Intrinsic::Matched, vec![text, number, patterns, self.long(group)], Ty::Str)
+            }
+            _ => (Intrinsic::Ngroups, vec![number, patterns], Ty::Long),
         };
         Expr { kind: ExprKind::Intrinsic { intrinsic, args }, ty, span }
     }
+}
+
+/// Notes the patterns of a program that asks for groups. Asking where nothing is searched is a mistake.
+pub(in crate::sema) fn find_searches(program: &mut Program, sink: &mut Sink) {
+    let mut asked: Vec<(Span, Intrinsic)> = Vec::new();
+    let mut searched: Vec<ast::Text> = Vec::new();
+    let mut look = |e: &Expr| match &e.kind {
+        ExprKind::Intrinsic { intrinsic: intrinsic @ (Intrinsic::Matched | Intrinsic::Ngroups), .. } => {
+            asked.push((e.span, *intrinsic));
+        }
+        ExprKind::Match { pattern, .. } if !searched.contains(pattern) => searched.push(pattern.clone()),
+        _ => {}
+    };
+    for body in program.functions.iter().map(|f| &f.body).chain(program.probes.iter().map(|p| &p.body)) {
+        walk::exprs(body, &mut look);
+    }
+    if asked.is_empty() {
+        return;
+    }
+    if searched.is_empty() {
+        for (span, intrinsic) in asked {
+            let what = format!("{} is about the last =~, and the script searches nothing", intrinsic.name());
+            let diagnostic = Diagnostic::error(Code::Misplaced, span, what);
+            sink.push(diagnostic.hint("a search is string =~ \"pattern\""));
+        }
+    }
+    program.searched = searched;
 }

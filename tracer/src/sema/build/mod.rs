@@ -19,6 +19,8 @@ mod stmt;
 mod target;
 mod types;
 
+pub(super) use matched::find_searches;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostics::{Code, Diagnostic, Label, suggest};
@@ -111,8 +113,6 @@ pub(super) struct Builder<'b, 'a> {
     pub assigned: BTreeSet<LocalId>,
     pub warnings: Vec<Diagnostic>,
     pub flow: Flow,
-    /// Whether searches keep what they found, for `matched`.
-    pub keeps_searches: bool,
     pub trace: Vec<Label>,
     /// Lists met so far: `$$parms` and the like, by expression.
     pub lists: BTreeMap<ExprId, u32>,
@@ -151,7 +151,6 @@ impl<'b, 'a> Builder<'b, 'a> {
             assigned: BTreeSet::new(),
             warnings: Vec::new(),
             flow: Flow::default(),
-            keeps_searches: false,
             trace: Vec::new(),
             lists: BTreeMap::new(),
         }
@@ -164,7 +163,6 @@ impl<'b, 'a> Builder<'b, 'a> {
         conditions: &[&ast::Expr],
         blocks: &[(&ast::Block, FileId)],
     ) -> (Built, BTreeMap<ExprId, u32>, Vec<Diagnostic>) {
-        self.keeps_searches = matched::keeps_searches(conditions, blocks.iter().map(|(block, _)| *block));
         let mut body = Vec::new();
         for condition in conditions {
             body.push(self.arming(condition));
@@ -182,7 +180,6 @@ impl<'b, 'a> Builder<'b, 'a> {
 
     /// Builds a function's body. Also returns what was learned of its result.
     pub(super) fn build_function(mut self, block: &ast::Block) -> (Built, Cell, Vec<Diagnostic>) {
-        self.keeps_searches = matched::keeps_searches(&[], [block]);
         let mut body = self.keep_arguments(block);
         body.extend(self.stmts(&block.stmts));
         self.never_assigned();
