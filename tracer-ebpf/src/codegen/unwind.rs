@@ -1,6 +1,6 @@
 //! The walk along a user stack by unwind tables: a function of the object that programs call.
 //!
-//! Its memory is a part of the caller's scratch slot ([`STATE`]), then the addresses that it finds. Nothing of it lives in
+//! Its memory is a part of the caller's scratch slot (`STATE`), then the addresses that it finds. Nothing of it lives in
 //! registers for longer than a frame, so that to the kernel's verifier every frame begins alike, and it need not follow
 //! more than one of the ways through a frame to the end of the stack. Searches take no jumps for the same reason. Where the
 //! kernel has a loop that calls a function, it looks at one frame only.

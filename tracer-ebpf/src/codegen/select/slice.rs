@@ -1,6 +1,6 @@
 //! Slices: elements of which only some keys are told. A helper visits the whole array, and a routine looks at each.
 //!
-//! The caller's memory holds what the routine finds, and behind it the keys that are told ([`WANTED`]).
+//! The caller's memory holds what the routine finds, and behind it the keys that are told.
 
 use super::super::storage::FRAME_KEY;
 use super::super::vcode::{Base, Constant, Label, VReg};
