@@ -33,6 +33,20 @@ pub struct Conversion {
 }
 
 impl Conversion {
+    /// With no flag, width or precision.
+    pub const fn plain(kind: ConversionKind) -> Conversion {
+        Conversion {
+            kind,
+            left: false,
+            zero: false,
+            plus: false,
+            space: false,
+            alternate: false,
+            width: None,
+            precision: None,
+        }
+    }
+
     /// How many values it prints: one, but for memory, whose bytes come in longs, the first byte lowest. A precision
     /// tells how many bytes there are, 1 unless told.
     pub fn values(&self) -> usize {

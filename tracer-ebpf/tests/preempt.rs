@@ -46,31 +46,22 @@ b0:
 }
 ";
 
-/// An array that drops its oldest element.
-const WRAPPING: &str = "
+/// A handler that inserts into an array that drops its oldest element.
+fn wrapping(insert: &str) -> String {
+    format!(
+        "
 global g0 recent[long]: long, max 3, wrap, ordered, shared
 place @0 0:0..1 \"here\"
 
-function f0 handler kernel registers {
+function f0 handler kernel registers {{
 b0:
   v0 = register 5, u64
-  set g0[v0], v0 @0
+  {insert} @0
   return
+}}
+"
+    )
 }
-";
-
-/// The same, inserted by an update.
-const COUNTING: &str = "
-global g0 recent[long]: long, max 3, wrap, ordered, shared
-place @0 0:0..1 \"here\"
-
-function f0 handler kernel registers {
-b0:
-  v0 = register 5, u64
-  update add g0[v0], v0 @0
-  return
-}
-";
 
 /// What must not be seen half done.
 const LOCKING: &str = "
@@ -264,8 +255,8 @@ fn frames_of_two_hits_never_mix() {
 
 #[test]
 fn two_that_drop_the_oldest_at_once_both_find_room() {
-    for handler in [WRAPPING, COUNTING] {
-        let module = module(handler);
+    for insert in ["set g0[v0], v0", "update add g0[v0], v0"] {
+        let module = module(&wrapping(insert));
         for release in ["6.1", "6.12", "6.18"] {
             let target = Target::preset(release).expect("a release");
             for stop in 0.. {

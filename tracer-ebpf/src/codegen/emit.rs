@@ -20,9 +20,6 @@ const SITE: &str = "site";
 /// Bytes of a program's frame.
 const FRAME: u32 = 512;
 
-/// `bpf_tail_call`, which no program of ours makes.
-const TAIL_CALL: Helper = Helper::Other(12);
-
 /// The smallest frame that a kernel may give memory of a CPU, less what rounding and the verifier add to it.
 const PRIVATE_FRAME: u32 = 32;
 
@@ -90,7 +87,7 @@ impl Emitter<'_> {
         let begin = self.asm.label();
         self.asm.push(Insn::Alu { op: AluOp::Mov, wide: true, dst: Reg::R0, src: Src::Imm(0) });
         self.asm.jump_if(JumpOp::Eq, true, Reg::R0, 0, begin);
-        self.asm.push(Insn::Call { helper: TAIL_CALL });
+        self.asm.push(Insn::Call { helper: Helper::TAIL_CALL });
         self.asm.bind(begin);
     }
 }

@@ -102,6 +102,9 @@ macro_rules! helpers {
 }
 
 impl Helper {
+    /// `bpf_tail_call` (4.2), which no program of ours makes (`codegen/emit`).
+    pub const TAIL_CALL: Helper = Helper::Other(12);
+
     /// Its name without `bpf_`, where we know it.
     pub fn name(self) -> Option<&'static str> {
         self.prototype().map(|prototype| prototype.name)

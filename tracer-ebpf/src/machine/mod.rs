@@ -158,7 +158,7 @@ fn is_private(program: &[Option<Insn>]) -> bool {
         Insn::Alu { op: crate::isa::AluOp::Add, src: Src::Imm(off), .. } => -off,
         _ => 0,
     };
-    let calls = |insn: &Insn| matches!(insn, Insn::Call { helper: Helper::Other(12) });
+    let calls = |insn: &Insn| matches!(insn, Insn::Call { helper: Helper::TAIL_CALL });
     let insns = || program.iter().flatten();
     insns().map(depth).max().unwrap_or(0) > 48 && !insns().any(calls)
 }

@@ -52,19 +52,7 @@ fn asked(probe: &Probe) -> Vec<(&Entered, bool)> {
     fn parts<'p>(access: &'p Access, found: &mut Vec<&'p Entered>) {
         match access {
             Access::Entered(entered) => found.push(entered),
-            Access::Load { address, .. } => parts(address, found),
-            Access::Binary(_, left, right) | Access::Compare(_, left, right) => {
-                parts(left, found);
-                parts(right, found);
-            }
-            Access::Extend(value, _) | Access::AtEntry(value) => parts(value, found),
-            Access::Constant(_)
-            | Access::Register(..)
-            | Access::Argument(..)
-            | Access::Task
-            | Access::ThreadPointer
-            | Access::Dynamic(_)
-            | Access::Saved(_) => {}
+            _ => access.parts().for_each(|part| parts(part, found)),
         }
     }
     let mut all: Vec<(&Entered, bool)> = Vec::new();

@@ -20,16 +20,7 @@ const READ: i64 = -1;
 const NOT_READ: i64 = -2;
 
 /// `%x`
-const HEX: Conversion = Conversion {
-    kind: ConversionKind::HexLower,
-    left: false,
-    zero: false,
-    plus: false,
-    space: false,
-    alternate: false,
-    width: None,
-    precision: None,
-};
+const HEX: Conversion = Conversion::plain(ConversionKind::HexLower);
 
 /// The arms of a choice.
 type Arms = [(Option<i64>, Vec<PrettyPart>)];

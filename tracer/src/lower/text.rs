@@ -148,17 +148,7 @@ impl<'p> Body<'_, 'p> {
             ConversionKind::Pointer => ConversionKind::HexLower,
             kind => kind,
         };
-        let plain = Conversion {
-            kind,
-            left: false,
-            zero: false,
-            plus: false,
-            space: false,
-            alternate: false,
-            width: None,
-            precision: None,
-        };
-        let mut digits = self.digits(Part::Conversion(plain), magnitude, None);
+        let mut digits = self.digits(Part::Conversion(Conversion::plain(kind)), magnitude, None);
         if let Some(least) = precision {
             let zeros = self.fill(b'0', least, digits, None);
             digits = self.both(zeros, digits);

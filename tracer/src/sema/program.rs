@@ -726,22 +726,26 @@ impl Access {
 
     /// Whether some leaf, or part, is like this.
     pub fn has(&self, part: &dyn Fn(&Access) -> bool) -> bool {
-        part(self)
-            || match self {
-                Access::Load { address, .. } => address.has(part),
-                Access::Binary(_, left, right) | Access::Compare(_, left, right) => {
-                    left.has(part) || right.has(part)
-                }
-                Access::Extend(value, _) | Access::AtEntry(value) => value.has(part),
-                Access::Entered(entered) => entered.address.has(part) || entered.cfa.has(part),
-                Access::Constant(_)
-                | Access::Register(..)
-                | Access::Argument(..)
-                | Access::Task
-                | Access::ThreadPointer
-                | Access::Dynamic(_)
-                | Access::Saved(_) => false,
+        part(self) || self.parts().any(|inner| inner.has(part))
+    }
+
+    /// What it is made of directly: nothing for a leaf.
+    pub fn parts(&self) -> impl Iterator<Item = &Access> {
+        let (first, second): (Option<&Access>, Option<&Access>) = match self {
+            Access::Load { address: value, .. } | Access::Extend(value, _) | Access::AtEntry(value) => {
+                (Some(value), None)
             }
+            Access::Binary(_, left, right) | Access::Compare(_, left, right) => (Some(left), Some(right)),
+            Access::Entered(entered) => (Some(&entered.address), Some(&entered.cfa)),
+            Access::Constant(_)
+            | Access::Register(..)
+            | Access::Argument(..)
+            | Access::Task
+            | Access::ThreadPointer
+            | Access::Dynamic(_)
+            | Access::Saved(_) => (None, None),
+        };
+        first.into_iter().chain(second)
     }
 }
 

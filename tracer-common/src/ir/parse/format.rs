@@ -68,16 +68,7 @@ fn piece(bytes: &[u8], parts: &mut Format) -> core::result::Result<(), String> {
 
 /// What follows the `%`.
 fn conversion(rest: &mut &[u8]) -> core::result::Result<Conversion, String> {
-    let mut conversion = Conversion {
-        kind: ConversionKind::Signed,
-        left: false,
-        zero: false,
-        plus: false,
-        space: false,
-        alternate: false,
-        width: None,
-        precision: None,
-    };
+    let mut conversion = Conversion::plain(ConversionKind::Signed);
     loop {
         let flag = match rest.first() {
             Some(b'-') => &mut conversion.left,

@@ -37,11 +37,7 @@ impl Selector<'_, '_> {
         let size = self.reg();
         self.set(size, count);
         // Without a sign, what is negative is very large.
-        let fine = self.block(false);
-        self.jump_if(JumpOp::Le, size, most as i32, fine);
-        self.constant(size, most);
-        self.jump(fine);
-        self.at(fine);
+        self.at_most(size, most, most);
         let to = self.address(bytes);
         let failed = self.call_for(reader(space), &[to, size.into(), from.into()]);
         self.missing(space, failed, bytes, (size, most), from, wide);
@@ -54,21 +50,13 @@ impl Selector<'_, '_> {
         self.alu(AluOp::Lsh, end, 3);
         self.alu(AluOp::Add, end, 6);
         self.alu(AluOp::Div, end, 7);
-        self.at_most(end, most / packed::GROUP * 8);
+        // For the verifier, which may have forgotten what it was.
+        self.at_most(end, most / packed::GROUP * 8, 0);
         let Base::Reg(base) = home.base else {
             panic!("this is a bug: packed bytes live in the frame (storage::Storage)")
         };
         self.alu(AluOp::Add, end, base);
         self.store(Size::B, Memory { base: Base::Reg(end), off: home.off }, 0);
-    }
-
-    /// Bounds a number for the verifier, which may have forgotten what it was.
-    fn at_most(&mut self, number: VReg, most: u32) {
-        let fine = self.block(false);
-        self.jump_if(JumpOp::Le, number, most as i32, fine);
-        self.constant(number, 0);
-        self.jump(fine);
-        self.at(fine);
     }
 
     /// After a read that `failed`: sleeps for the pages, and tries with the rest of the first page alone.
@@ -91,7 +79,7 @@ impl Selector<'_, '_> {
         self.jump(on);
         self.aside(absent, |s| {
             let again = |s: &mut Self, helper| {
-                s.at_most(size, most);
+                s.at_most(size, most, 0);
                 let to = s.address(bytes);
                 let args: [Arg; 3] = [to, size.into(), from.into()];
                 s.call(helper, &args);

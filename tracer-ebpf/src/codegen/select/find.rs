@@ -16,7 +16,6 @@ use super::{Memory, Selector};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
 use alloc::vec::Vec;
 use tracer_common::ir::{StrOp, StrVar, Var};
-use tracer_common::ledger::Cell;
 
 /// Bytes of a row.
 const ROW: u32 = 4;
@@ -146,14 +145,7 @@ impl Selector<'_, '_> {
         let length = self.put(room);
         let made = self.address(area.at(room.made().0));
         self.string_from(home, capacity, made);
-        let (cut, on) = (self.block(true), self.block(false));
-        self.jump_if(JumpOp::Ge, length, capacity as i32, cut);
-        self.jump(on);
-        self.aside(cut, |s| {
-            s.count(Cell::Truncated);
-            s.jump(on);
-        });
-        self.at(on);
+        self.count_cut(JumpOp::Ge, length, capacity);
     }
 
     /// Writes at the beginning of each occurrence how long it is. An empty needle occurs nowhere.
@@ -415,8 +407,7 @@ impl Selector<'_, '_> {
         let dst = self.reg();
         self.mov(dst, left);
         self.alu(AluOp::Xor, dst, right);
-        self.alu(AluOp::Sub, dst, 1);
-        self.alu(AluOp::Rsh, dst, 63);
+        self.below(dst, 1);
         dst
     }
 
@@ -424,8 +415,7 @@ impl Selector<'_, '_> {
     pub(super) fn is_zero(&mut self, number: VReg) -> VReg {
         let dst = self.reg();
         self.mov(dst, number);
-        self.alu(AluOp::Sub, dst, 1);
-        self.alu(AluOp::Rsh, dst, 63);
+        self.below(dst, 1);
         dst
     }
 

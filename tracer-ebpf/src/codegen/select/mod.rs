@@ -469,6 +469,15 @@ impl Selector<'_, '_> {
         self.push(VInsn::JumpIf { op, wide: true, left, right: right.into(), to });
     }
 
+    /// A number without a sign that is larger than `most` becomes `instead`.
+    fn at_most(&mut self, number: VReg, most: u32, instead: u32) {
+        let fine = self.block(false);
+        self.jump_if(JumpOp::Le, number, most as i32, fine);
+        self.constant(number, instead);
+        self.jump(fine);
+        self.at(fine);
+    }
+
     /// Calls a helper; the result is in r0.
     fn call(&mut self, helper: Helper, args: &[Arg]) {
         for (n, arg) in args.iter().enumerate() {

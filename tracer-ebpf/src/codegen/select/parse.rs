@@ -10,7 +10,6 @@ use crate::isa::{AluOp, Helper, JumpOp, Size};
 use alloc::vec::Vec;
 use tracer_common::ir::{LongOp, StrOp, StrVar, Var};
 use tracer_common::layout::align8;
-use tracer_common::ledger::Cell;
 
 /// Of a byte that is no hexadecimal digit.
 const NO_DIGIT: u8 = 0xff;
@@ -115,11 +114,7 @@ impl Selector<'_, '_> {
         let wanted = self.reg();
         self.set(wanted, number);
         // What is negative is very large; no list has so many words.
-        let fine = self.block(false);
-        self.jump_if(JumpOp::Le, wanted, capacity as i32, fine);
-        self.constant(wanted, capacity + 1);
-        self.jump(fine);
-        self.at(fine);
+        self.at_most(wanted, capacity, capacity + 1);
         let (at, word, begin, length) = (self.reg(), self.reg(), self.reg(), self.reg());
         for (reg, value) in [(at, 0), (word, 1), (begin, 0), (length, 0)] {
             self.constant(reg, value);
@@ -150,12 +145,8 @@ impl Selector<'_, '_> {
         self.text_to_area(text, 0);
         let wanted = self.reg();
         self.set(wanted, number);
-        let fine = self.block(false);
         self.alu(AluOp::Sub, wanted, 1);
-        self.jump_if(JumpOp::Le, wanted, capacity as i32, fine);
-        self.constant(wanted, capacity);
-        self.jump(fine);
-        self.at(fine);
+        self.at_most(wanted, capacity, capacity);
         let (at, word, begin, length) = (self.reg(), self.reg(), self.reg(), self.reg());
         for reg in [at, word, begin, length] {
             self.constant(reg, 0);
@@ -251,24 +242,12 @@ impl Selector<'_, '_> {
         let size = self.reg();
         self.mov(size, length);
         self.alu(AluOp::Add, size, 1);
-        let fits = self.block(false);
-        self.jump_if(JumpOp::Le, size, capacity as i32, fits);
-        self.constant(size, capacity);
-        self.jump(fits);
-        self.at(fits);
+        self.at_most(size, capacity, capacity);
         let to = self.address(home);
         self.call(Helper::ProbeReadKernelStr, &[to, size.into(), at.into()]);
-        if text <= capacity {
-            return;
+        if text > capacity {
+            self.count_cut(JumpOp::Ge, length, capacity);
         }
-        let (cut, on) = (self.block(true), self.block(false));
-        self.jump_if(JumpOp::Ge, length, capacity as i32, cut);
-        self.jump(on);
-        self.aside(cut, |s| {
-            s.count(Cell::Truncated);
-            s.jump(on);
-        });
-        self.at(on);
     }
 
     fn digit_of(&mut self, digits: VReg, byte: VReg) -> VReg {
@@ -283,13 +262,12 @@ impl Selector<'_, '_> {
         let dst = self.reg();
         self.mov(dst, byte);
         self.alu(AluOp::Xor, dst, i32::from(wanted));
-        self.alu(AluOp::Sub, dst, 1);
-        self.alu(AluOp::Rsh, dst, 63);
+        self.below(dst, 1);
         dst
     }
 
     /// 1 where a small number is below another, in its place.
-    fn below(&mut self, number: VReg, most: i32) {
+    pub(super) fn below(&mut self, number: VReg, most: i32) {
         self.alu(AluOp::Sub, number, most);
         self.alu(AluOp::Rsh, number, 63);
     }

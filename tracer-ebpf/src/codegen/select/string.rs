@@ -117,8 +117,13 @@ impl Selector<'_, '_> {
     fn count_truncation(&mut self, capacity: u32) {
         let length = self.reg();
         self.mov(length, VReg(0));
+        self.count_cut(JumpOp::Eq, length, capacity);
+    }
+
+    /// Counts a string as cut where its length compares so with its capacity.
+    pub(super) fn count_cut(&mut self, op: JumpOp, length: VReg, capacity: u32) {
         let (cut, on) = (self.block(true), self.block(false));
-        self.jump_if(JumpOp::Eq, length, capacity as i32, cut);
+        self.jump_if(op, length, capacity as i32, cut);
         self.jump(on);
         self.aside(cut, |s| {
             s.count(Cell::Truncated);
@@ -250,15 +255,8 @@ impl Selector<'_, '_> {
         let added = self.call_for(Helper::ProbeReadKernelStr, &[end.into(), size.into(), from]);
         self.store(Size::B, home.at(capacity - 1), 0);
         if self.string_capacity(left).min(capacity) + size - 1 > capacity {
-            let (cut, on) = (self.block(true), self.block(false));
             self.alu(AluOp::Add, added, length);
-            self.jump_if(JumpOp::Sgt, added, capacity as i32, cut);
-            self.jump(on);
-            self.aside(cut, |s| {
-                s.count(Cell::Truncated);
-                s.jump(on);
-            });
-            self.at(on);
+            self.count_cut(JumpOp::Sgt, added, capacity);
         }
         Ok(())
     }

@@ -27,14 +27,10 @@ impl Selector<'_, '_> {
         let size = self.reg();
         self.set(size, length);
         self.jump_if(JumpOp::Sle, size, 0, none);
-        let fits = self.block(false);
         self.alu(AluOp::Add, size, 1);
         let from = self.string_start(text);
         self.alu(AluOp::Add, position, from);
-        self.jump_if(JumpOp::Le, size, capacity as i32, fits);
-        self.constant(size, capacity);
-        self.jump(fits);
-        self.at(fits);
+        self.at_most(size, capacity, capacity);
         let to = self.address(home);
         self.call(Helper::ProbeReadKernelStr, &[to, size.into(), position.into()]);
         self.jump(done);

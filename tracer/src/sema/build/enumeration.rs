@@ -4,10 +4,9 @@
 
 use std::sync::Arc;
 
-use tracer_common::format::{ConversionKind, Part};
+use tracer_common::format::{Conversion, ConversionKind, Part};
 use tracer_common::ir::CmpOp;
 
-use super::print::conversion;
 use super::{Builder, Outcome};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::program::{Expr, ExprKind, Place, Ty};
@@ -59,7 +58,7 @@ impl Builder<'_, '_> {
                 known.push(constant);
             }
         }
-        let format = vec![Part::Conversion(conversion(ConversionKind::Signed))];
+        let format = vec![Part::Conversion(Conversion::plain(ConversionKind::Signed))];
         let number = if known.is_empty() { std::mem::replace(&mut taken, again()) } else { again() };
         let mut text = node(ExprKind::Print { format, args: vec![number], to_string: true }, Ty::Str);
         for (n, (name, value)) in known.iter().enumerate().rev() {

@@ -33,7 +33,7 @@ impl Builder<'_, '_> {
             }
             PrintWhat::Char(arg) => {
                 let arg = self.long(arg);
-                (vec![Part::Conversion(conversion(ConversionKind::Character))], vec![arg])
+                (vec![Part::Conversion(Conversion::plain(ConversionKind::Character))], vec![arg])
             }
         };
         if print.newline {
@@ -57,7 +57,7 @@ impl Builder<'_, '_> {
                 Ty::Long => ConversionKind::Signed,
                 Ty::Str => ConversionKind::String,
             };
-            format.push(Part::Conversion(conversion(kind)));
+            format.push(Part::Conversion(Conversion::plain(kind)));
             built.push(value);
         }
         (format, built)
@@ -193,19 +193,6 @@ fn word_of_memory(space: Space, from: usize, bytes: usize) -> Access {
         done += size;
     }
     word.unwrap_or(Access::Constant(0))
-}
-
-pub(super) fn conversion(kind: ConversionKind) -> Conversion {
-    Conversion {
-        kind,
-        left: false,
-        zero: false,
-        plus: false,
-        space: false,
-        alternate: false,
-        width: None,
-        precision: None,
-    }
 }
 
 /// A parsed format in the contract's terms.

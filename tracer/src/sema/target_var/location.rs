@@ -96,18 +96,10 @@ pub fn start(location: &Location, loaded: &dyn Loaded) -> Result<At, String> {
 const NODES: usize = 512;
 
 fn nodes(access: &Access) -> usize {
-    match access {
-        Access::Binary(_, left, right) | Access::Compare(_, left, right) => 1 + nodes(left) + nodes(right),
-        Access::Load { address, .. } => 1 + nodes(address),
-        Access::Extend(value, _) | Access::AtEntry(value) => 1 + nodes(value),
-        Access::Entered(entered) => 1 + nodes(&entered.cfa),
-        Access::Constant(_)
-        | Access::Register(..)
-        | Access::Argument(..)
-        | Access::Task
-        | Access::ThreadPointer
-        | Access::Dynamic(_)
-        | Access::Saved(_) => 1,
+    1 + match access {
+        // The function's address is no operand.
+        Access::Entered(entered) => nodes(&entered.cfa),
+        _ => access.parts().map(nodes).sum(),
     }
 }
 

@@ -273,26 +273,12 @@ fn character() -> Vec<Part> {
 /// All digits of a word: what follows others.
 fn digits() -> Vec<Part> {
     vec![Part::Conversion(Conversion {
-        kind: ConversionKind::HexLower,
-        left: false,
         zero: true,
-        plus: false,
-        space: false,
-        alternate: false,
         width: Some(Size::Fixed(16)),
-        precision: None,
+        ..Conversion::plain(ConversionKind::HexLower)
     })]
 }
 
 fn number(kind: ConversionKind, alternate: bool) -> Vec<Part> {
-    vec![Part::Conversion(Conversion {
-        kind,
-        left: false,
-        zero: false,
-        plus: false,
-        space: false,
-        alternate,
-        width: None,
-        precision: None,
-    })]
+    vec![Part::Conversion(Conversion { alternate, ..Conversion::plain(kind) })]
 }
