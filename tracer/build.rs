@@ -1,10 +1,12 @@
-//! Lists the tapset files with what they declare, so that the binary carries them and need not read them to know.
+//! Lists the tapset files with what they declare, so that the binary carries them and need not read them to know; and
+//! makes a number of the sources that indexes of debug information depend on, so that no other tracer's are read.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 fn main() {
     let manifest = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    index_format(&manifest.join("src"));
     let root = manifest.join("../tapsets");
     println!("cargo:rerun-if-changed={}", root.display());
     let mut files = Vec::new();
@@ -28,6 +30,22 @@ fn main() {
     if let Err(error) = std::fs::write(&target, out) {
         panic!("cannot write {}: {error}", target.display());
     }
+}
+
+/// FNV-1a over what makes indexes.
+fn index_format(sources: &Path) {
+    let mut files = vec![sources.join("cache.rs")];
+    let folder = sources.join("debuginfo").join("dwarf");
+    files.extend(std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()));
+    files.sort();
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for file in files {
+        println!("cargo:rerun-if-changed={}", file.display());
+        for byte in std::fs::read(&file).unwrap_or_default() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    println!("cargo:rustc-env=TRACER_INDEX={hash:016x}");
 }
 
 /// What a line declares. Our own files have declarations at the beginning of lines, with their names beside them; a

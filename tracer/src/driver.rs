@@ -12,6 +12,7 @@ use tracer_ebpf::compile::compile;
 use tracer_ebpf::target::Target;
 
 use crate::artifact::Artifact;
+use crate::cache::Cache;
 use crate::debuginfo::btf::Btf;
 use crate::diagnostics::render::{Style, render, render_footer};
 use crate::diagnostics::{Code, Diagnostic, Severity, Sink, explain};
@@ -42,6 +43,7 @@ pub fn drive(session: &Session) -> u8 {
         world: SystemWorld {
             debug_folders: session.debug_folders.clone(),
             servers: Servers::from_environment(),
+            cache: (!session.no_cache).then(|| Cache::from_environment().into()),
         },
         sources: SourceMap::default(),
         ids: ExprIds::default(),
@@ -390,6 +392,7 @@ impl Driver<'_> {
             strict: self.session.strict,
             verbose: self.session.verbose,
             debug_folders: self.session.debug_folders.clone(),
+            cache: self.world.cache.clone(),
         };
         let start = Instant::now();
         match run::run(artifact, target, &options) {
@@ -452,6 +455,9 @@ impl Driver<'_> {
             return Err(Stopped);
         }
         let product = product?;
+        for line in self.world.cache.iter().flat_map(|cache| cache.said()) {
+            self.verbose(&line);
+        }
         self.verbose(&format!("Pass {number}: {verb} in {:.1} ms", elapsed.as_secs_f64() * 1000.0));
         Ok(product)
     }

@@ -15,6 +15,7 @@
 
 // In the order in which a newcomer should read them.
 pub mod artifact;
+pub mod cache;
 pub mod cli;
 pub mod debuginfo;
 pub mod diagnostics;

@@ -109,6 +109,8 @@ pub struct Session {
     pub timing: bool,
     /// `--skip-badvars`.
     pub skip_badvars: bool,
+    /// `--disable-cache`.
+    pub no_cache: bool,
     /// `--compatible`.
     pub compatible: Option<String>,
     /// `--no-global-var-display`.

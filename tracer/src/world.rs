@@ -11,6 +11,7 @@ use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::cache::Cache;
 use crate::download::{Answer, Check, Servers};
 use crate::sys::mmap::Mapped;
 
@@ -18,7 +19,39 @@ pub use crate::sys::mmap::Part;
 
 /// The bytes of a file; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct FileBytes(Bytes);
+pub struct FileBytes {
+    bytes: Bytes,
+    identity: Option<Identity>,
+}
+
+/// What tells a file from others, and from what it was before: it is not the same when anything wrote to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The number of the device that it is on.
+    pub device: u64,
+    /// The number of its inode.
+    pub inode: u64,
+    /// Its bytes.
+    pub size: u64,
+    /// When its bytes changed, in nanoseconds since 1970, as it says.
+    pub modified: i128,
+    /// When anything of it changed, as the kernel says.
+    pub changed: i128,
+}
+
+impl Identity {
+    fn of(metadata: &fs::Metadata) -> Identity {
+        use std::os::unix::fs::MetadataExt;
+        let time = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        Identity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            modified: time(metadata.mtime(), metadata.mtime_nsec()),
+            changed: time(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
 
 #[derive(Clone, Debug)]
 enum Bytes {
@@ -30,17 +63,22 @@ impl FileBytes {
     /// A part of the bytes, without copying what is mapped; `None` when it ends behind them.
     pub fn part(&self, range: Range<usize>) -> Option<Part> {
         let bytes = self.get(range.clone())?;
-        Some(match &self.0 {
+        Some(match &self.bytes {
             Bytes::Mapped(mapped) => Part::Mapped(mapped.clone(), range),
             Bytes::Owned(_) => Part::Owned(bytes.into()),
         })
+    }
+
+    /// Which file they are of; `None` where that is not known.
+    pub fn identity(&self) -> Option<Identity> {
+        self.identity
     }
 }
 
 impl Deref for FileBytes {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        match &self.0 {
+        match &self.bytes {
             Bytes::Mapped(mapped) => mapped,
             Bytes::Owned(owned) => owned,
         }
@@ -49,7 +87,7 @@ impl Deref for FileBytes {
 
 impl From<Vec<u8>> for FileBytes {
     fn from(bytes: Vec<u8>) -> FileBytes {
-        FileBytes(Bytes::Owned(bytes.into()))
+        FileBytes { bytes: Bytes::Owned(bytes.into()), identity: None }
     }
 }
 
@@ -87,6 +125,11 @@ pub trait World: Send + Sync {
         Answer { path: None, asked: Vec::new() }
     }
 
+    /// Where indexes of large files are kept.
+    fn cache(&self) -> Option<Arc<Cache>> {
+        None
+    }
+
     /// The file that a program's name stands for: with a slash a path, else the first hit in PATH.
     fn find_program(&self, name: &str) -> Option<PathBuf> {
         if name.contains('/') {
@@ -107,6 +150,8 @@ pub struct SystemWorld {
     pub debug_folders: Vec<PathBuf>,
     /// `DEBUGINFOD_URLS`.
     pub servers: Servers,
+    /// Where indexes of large files are kept; `None` with `--disable-cache`.
+    pub cache: Option<Arc<Cache>>,
 }
 
 impl World for SystemWorld {
@@ -123,7 +168,9 @@ impl World for SystemWorld {
         // Files of sysfs and proc claim sizes that mapping does not honour.
         if metadata.is_file() && metadata.len() > 0 && !path.starts_with("/sys") && !path.starts_with("/proc")
         {
-            return Ok(FileBytes(Bytes::Mapped(Arc::new(Mapped::new(&file, metadata.len())?))));
+            let metadata = file.metadata()?;
+            let bytes = Bytes::Mapped(Arc::new(Mapped::new(&file, metadata.len())?));
+            return Ok(FileBytes { bytes, identity: Some(Identity::of(&metadata)) });
         }
         Ok(FileBytes::from(fs::read(path)?))
     }
@@ -169,6 +216,10 @@ impl World for SystemWorld {
 
     fn download(&self, build_id: &str, check: Check<'_>) -> Answer {
         self.servers.debug_info(build_id, check)
+    }
+
+    fn cache(&self) -> Option<Arc<Cache>> {
+        self.cache.clone()
     }
 }
 

@@ -31,6 +31,7 @@ const DOORS: &[Door] = &[
     Door { word: "aya_obj::", inside: ALL, allowed: RUN },
     Door { word: "clap::", inside: ALL, allowed: &["tracer/src/cli/", "tracer/src/main.rs"] },
     Door { word: "cpp_demangle::", inside: ALL, allowed: &["tracer/src/debuginfo/"] },
+    Door { word: "crc32fast::", inside: ALL, allowed: &["tracer/src/debuginfo/", "tracer/src/cache.rs"] },
     Door { word: "rustc_demangle::", inside: ALL, allowed: &["tracer/src/debuginfo/"] },
     Door { word: "gimli::", inside: ALL, allowed: &["tracer/src/debuginfo/"] },
     Door { word: "lzma_rust2::", inside: ALL, allowed: &["tracer/src/debuginfo/"] },
@@ -53,6 +54,7 @@ const DOORS: &[Door] = &[
         word: "std::fs",
         inside: ALL,
         allowed: &[
+            "tracer/src/cache.rs",
             "tracer/src/download.rs",
             "tracer/src/dtrace/",
             "tracer/src/world",

@@ -46,10 +46,7 @@ pub(super) struct Accepted {
     /// What differs between versions of the language
     #[arg(long, hide = true)]
     check_version: bool,
-    /// No cache of compiled modules
-    #[arg(long, hide = true)]
-    disable_cache: bool,
-    /// The same for one run
+    /// No cache of compiled modules for one run
     #[arg(long, hide = true)]
     poison_cache: bool,
     /// Which runtime: the same

@@ -28,7 +28,7 @@ use crate::session::{Dump, Pass, Script, Session, Target};
     tracer script.stp arg1 arg2\n  tracer -L 'process(\"/bin/ls\").function(\"main\")'\n  \
     tracer explain type-conflict\n\n\
     Accepted without effect, for SystemTap's sake: -b -d -k -m -P -q -u --all-modules --bpf --check-version\n\
-    --disable-cache --ldd --prologue-searching --tmpdir --vp")]
+    --ldd --poison-cache --prologue-searching --tmpdir --vp")]
 pub struct Typed {
     /// The script's text
     #[arg(short = 'e', value_name = "SCRIPT", action = ArgAction::Append)]
@@ -98,6 +98,9 @@ pub struct Typed {
     /// Give target variables that cannot be resolved the value 0
     #[arg(long)]
     skip_badvars: bool,
+    /// Neither use nor keep indexes of large programs (below XDG_CACHE_HOME or ~/.cache)
+    #[arg(long)]
+    disable_cache: bool,
     /// Be compatible with that version of the language: what `systemtap_v` is in conditionals
     #[arg(long, value_name = "VERSION")]
     compatible: Option<String>,
@@ -225,6 +228,7 @@ impl Typed {
             buffer: self.buffer.map_or(BUFFER, |megabytes| megabytes.next_power_of_two() << 20),
             timing: self.timing,
             skip_badvars: self.skip_badvars,
+            no_cache: self.disable_cache,
             compatible: self.compatible,
             no_global_display: self.no_global_var_display,
             suppress_errors: self.suppress_handler_errors,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use object::{Object, ObjectKind, ObjectSection, ObjectSegment, ObjectSymbol, SymbolKind};
 
 use super::instruction;
-use crate::world::{FileBytes, Part, World};
+use crate::world::{FileBytes, Identity, Part, World};
 
 /// Why a file cannot be used.
 #[derive(Debug)]
@@ -244,6 +244,11 @@ impl ElfFile {
         ElfFile::read(&self.path, bytes.into()).ok()
     }
 
+    /// Which file it is; `None` where it is none of its own.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.bytes.identity()
+    }
+
     /// The build-id, in hexadecimal.
     pub fn build_id(&self) -> Option<String> {
         let id = self.parsed()?.build_id().ok()??.to_vec();
@@ -323,7 +328,7 @@ impl ElfFile {
 
     /// Whether the file's bytes have this checksum: that of `.gnu_debuglink`.
     pub fn has_checksum(&self, wanted: u32) -> bool {
-        super::checksum::crc32(&self.bytes) == wanted
+        crc32fast::hash(&self.bytes) == wanted
     }
 }
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::dwarf::{Companions, DebugInfo};
 use super::elf::{ElfFile, Symbol};
+use crate::cache::Kept;
 use crate::world::World;
 
 /// What was found of a file.
@@ -218,6 +219,10 @@ impl Companions for Beside<'_> {
         let named = self.search.roots.iter().filter(|root| *root != Path::new(DEBUG));
         places.extend(named.flat_map(|root| [root.join(name), root.join(file)]));
         self.search.first(places)
+    }
+
+    fn kept(&self, file: &ElfFile) -> Option<Kept> {
+        Kept::of(self.search.world.cache()?, file.identity()?, file.build_id().unwrap_or_default())
     }
 
     fn misfit(&self, file: &ElfFile) {

@@ -4,11 +4,10 @@
 //! Listing functions reads neither types nor locations.
 //!
 //! Rooms, in reading order: `model` (the format-neutral words), `btf` (the kernel's own types), `elf` (sections,
-//! symbols, offsets), `dynamic` (libraries), `checksum`, `instruction`, `demangle` (names of symbols), `dwarf` (functions, variables, locations), `find` (files that have them),
+//! symbols, offsets), `dynamic` (libraries), `instruction`, `demangle` (names of symbols), `dwarf` (functions, variables, locations), `find` (files that have them),
 //! `sdt` (static marks), `operand` (their arguments).
 
 pub mod btf;
-mod checksum;
 pub mod demangle;
 pub mod dwarf;
 pub mod dynamic;

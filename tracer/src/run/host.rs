@@ -10,11 +10,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracer_common::ir::Space;
 use tracer_common::symbol::Form;
 
+use crate::cache::Cache;
 use crate::run::eval::{Host, Kept};
 use crate::run::memory::Memory;
 use crate::run::output::sink::Sink;
@@ -64,8 +66,8 @@ impl RealHost {
 
     /// Sets where debug information of traced programs is looked for, besides the usual places. No servers are asked
     /// while the session runs: hits would wait for them.
-    pub fn look_below(&mut self, debug_folders: Vec<PathBuf>) {
-        self.symbols = Symbols::new(Box::new(SystemWorld { debug_folders, ..SystemWorld::default() }));
+    pub fn look_below(&mut self, debug_folders: Vec<PathBuf>, cache: Option<Arc<Cache>>) {
+        self.symbols = Symbols::new(Box::new(SystemWorld { debug_folders, cache, ..SystemWorld::default() }));
     }
 
     fn kernel_symbols(&self) -> &KernelSymbols {

@@ -29,12 +29,14 @@ pub mod value;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracer_common::ir::{Inst, Module};
 use tracer_ebpf::target::Target;
 
 use crate::artifact::Artifact;
+use crate::cache::Cache;
 use crate::sys::command::{self, Child};
 use crate::sys::limits;
 use crate::sys::process::Waiter;
@@ -136,6 +138,8 @@ pub struct Options {
     pub verbose: u8,
     /// `--debuginfo-path`.
     pub debug_folders: Vec<PathBuf>,
+    /// Where indexes of large files are kept.
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// Runs an artifact; whether all went well.
@@ -145,7 +149,7 @@ pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> R
         None => Output::stdout(),
     };
     let mut host = RealHost::new(Box::new(sink));
-    host.look_below(options.debug_folders.clone());
+    host.look_below(options.debug_folders.clone(), options.cache.clone());
     let events = EventLoop::new()?;
     let mut child = match &options.command {
         Some(command) => Some(

@@ -3,7 +3,8 @@
 //! Rooms, in reading order: `uapi` (the kernel's numbers), `syscall` (the one door to the tracing calls, with a fake
 //! for tests), `bpf` (programs, BTF, what the kernel tells about them), `bpf_map` (maps as bytes), `map_view` (mapped
 //! arrays), `perf_event`, `link` (attaching), `features` (what this kernel can do), `process` (CPUs,
-//! waiting), `command` (the held child of `-c`), `limits` (resource limits), `clock`, `mmap`.
+//! waiting), `command` (the held child of `-c`), `limits` (resource limits), `clock`, `mmap`, `folder` (of this user
+//! alone).
 //!
 //! Invariants: no caller sees a raw descriptor or a pointer; every file says which kernel a feature needs, and
 //! nothing asks for the kernel's version.
@@ -39,6 +40,8 @@ pub mod limits;
 pub mod clock;
 
 pub mod mmap;
+
+pub mod folder;
 
 #[cfg(test)]
 mod testing;

@@ -95,7 +95,7 @@ pub fn look(path: &Path, bytes: Vec<u8>) -> bool {
     look_at_frames(&elf);
     let Some(info) = find(&world, &elf).info else { return false };
     let types = info.types();
-    for function in info.functions().iter().take(30) {
+    for function in info.functions(|_, qualified| !qualified().is_empty()).iter().take(30) {
         let _ = (info.declared(function), info.is_exported(function), function.qualified());
         let _ = (info.labels(function), info.calls(function), info.lines_of(function));
         if let Some(ty) = info.result(function) {
@@ -111,7 +111,7 @@ pub fn look(path: &Path, bytes: Vec<u8>) -> bool {
             let _ = info.line_at(address);
         }
     }
-    for copy in info.inlined().iter().take(30) {
+    for copy in info.inlined(|_, _| true).iter().take(30) {
         let instance = info.inlined_instance(copy);
         let _ = (info.declared_inlined(copy), info.variables(&instance, copy.low));
     }

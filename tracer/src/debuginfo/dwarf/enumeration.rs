@@ -7,8 +7,7 @@ use super::{DebugInfo, Entry, Unit};
 impl DebugInfo {
     /// The value of a constant of some enumeration.
     pub fn enumerator(&self, name: &str) -> Option<i64> {
-        let found = self.for_units(|number| {
-            let unit = &self.units[number];
+        let found = self.for_units(|_, unit| {
             let mut cursor = unit.entries();
             while let Ok(Some(entry)) = cursor.next_dfs() {
                 if entry.tag() == gimli::DW_TAG_enumerator

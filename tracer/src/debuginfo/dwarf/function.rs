@@ -1,9 +1,10 @@
-//! The index of functions: those that have code of their own.
+//! Functions that have code of their own.
 
 use std::collections::HashMap;
 
 use gimli::{AttributeValue, Reader, UnitOffset};
 
+use super::index::Rows;
 use super::{CHAIN, DebugInfo, Entry, Unit};
 use crate::debuginfo::elf::ElfFile;
 use crate::debuginfo::model::TypeId;
@@ -21,6 +22,8 @@ pub struct Function {
     pub high: u64,
     /// Parts elsewhere.
     pub more: Vec<(u64, u64)>,
+    /// Its place in the order of the file's functions.
+    pub number: usize,
     pub(super) unit: usize,
     pub(super) offset: usize,
 }
@@ -28,7 +31,7 @@ pub struct Function {
 impl Function {
     /// Its name with everything around it.
     pub fn qualified(&self) -> String {
-        if self.scope.is_empty() { self.name.clone() } else { format!("{}::{}", self.scope, self.name) }
+        qualified(&self.scope, &self.name)
     }
 
     /// Whether an address is in its code.
@@ -36,6 +39,10 @@ impl Function {
         self.low <= address && address < self.high
             || self.more.iter().any(|(low, high)| *low <= address && address < *high)
     }
+}
+
+pub(super) fn qualified(scope: &str, name: &str) -> String {
+    if scope.is_empty() { name.to_owned() } else { format!("{scope}::{name}") }
 }
 
 /// What the index finds.
@@ -65,37 +72,29 @@ fn pass(cursor: &mut gimli::EntriesCursor<'_, super::Slice>) -> gimli::Result<bo
 }
 
 impl DebugInfo {
-    pub(super) fn index(&mut self) {
-        let (mut functions, mut inlinable, mut scopes) = (Vec::new(), Vec::new(), HashMap::new());
-        for found in self.for_units(|unit| self.index_unit(unit)) {
+    /// Reads all units for their functions.
+    pub(super) fn find_functions(&self) -> Rows {
+        let mut rows = Rows { units: self.units.iter().map(|unit| unit.start).collect(), ..Rows::default() };
+        for found in self.for_units(|number, unit| self.index_unit(number, unit)) {
             match found {
-                Found::Function(function) => functions.push(function),
+                Found::Function(function) => rows.functions.push(function),
                 Found::Inlinable { name, scope, unit, offset } => {
-                    inlinable.push(name);
+                    rows.inlinable.push(name);
                     if !scope.is_empty() {
-                        scopes.insert((unit, offset), scope);
+                        rows.scopes.push((unit, offset, scope));
                     }
                 }
             }
         }
-        functions.sort_by(|a, b| (&a.name, a.low).cmp(&(&b.name, b.low)));
-        functions.dedup_by(|a, b| a.name == b.name && a.low == b.low);
-        inlinable.sort_unstable();
-        inlinable.dedup();
-        let mut by_address: Vec<(u64, u64, usize)> = Vec::with_capacity(functions.len());
-        for (n, function) in functions.iter().enumerate() {
-            by_address.push((function.low, function.high, n));
-            by_address.extend(function.more.iter().map(|(low, high)| (*low, *high, n)));
-        }
-        by_address.sort_unstable();
-        self.functions = functions;
-        self.inlinable = inlinable;
-        self.inlinable_scopes = scopes;
-        self.by_address = by_address;
+        rows.functions.sort_by(|a, b| (&a.name, a.low).cmp(&(&b.name, b.low)));
+        rows.functions.dedup_by(|a, b| a.name == b.name && a.low == b.low);
+        rows.inlinable.sort_unstable();
+        rows.inlinable.dedup();
+        rows.scopes.sort_unstable();
+        rows
     }
 
-    fn index_unit(&self, number: usize) -> Vec<Found> {
-        let unit = &self.units[number];
+    fn index_unit(&self, number: usize, unit: &Unit) -> Vec<Found> {
         let mut found = Vec::new();
         // Names of the namespaces and classes that the cursor is in, with their depths; what is declared there.
         let mut around: Vec<(isize, String)> = Vec::new();
@@ -115,7 +114,7 @@ impl DebugInfo {
             match entry.tag() {
                 gimli::DW_TAG_subprogram => {
                     let scope = around.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join("::");
-                    if let Some(mut function) = self.function_of(number, entry) {
+                    if let Some(mut function) = self.function_of(number, unit, entry) {
                         function.scope = if scope.is_empty() {
                             self.declared_scope(unit, entry, &declared)
                         } else {
@@ -190,8 +189,7 @@ impl DebugInfo {
         String::new()
     }
 
-    fn function_of(&self, number: usize, entry: &Entry<'_>) -> Option<Function> {
-        let unit = &self.units[number];
+    fn function_of(&self, unit_number: usize, unit: &Unit, entry: &Entry<'_>) -> Option<Function> {
         let (low, high, more) = if let Some(value) = entry.attr_value(gimli::DW_AT_low_pc) {
             let low = match value {
                 AttributeValue::Addr(low) => low,
@@ -219,7 +217,8 @@ impl DebugInfo {
             return None;
         }
         let name = self.name_of(unit, entry)?;
-        Some(Function { name, scope: String::new(), low, high, more, unit: number, offset: entry.offset().0 })
+        let (scope, offset) = (String::new(), entry.offset().0);
+        Some(Function { name, scope, low, high, more, number: 0, unit: unit_number, offset })
     }
 
     /// The code of an entry, in the order of its list.
@@ -236,26 +235,37 @@ impl DebugInfo {
         found
     }
 
-    /// All functions, sorted by name.
-    pub fn functions(&self) -> &[Function] {
-        &self.functions
+    /// The functions that a test of their names, and of their names with everything around them, accepts; sorted by name.
+    pub fn functions(&self, fits: impl Fn(&str, &dyn Fn() -> String) -> bool) -> Vec<Function> {
+        let fits = |n: &usize| {
+            let name = self.index.name(*n);
+            fits(name, &|| qualified(self.index.scope(*n), name))
+        };
+        (0..self.index.count()).filter(fits).map(|n| self.index.function(n)).collect()
+    }
+
+    /// The names of all functions, sorted.
+    pub fn function_names(&self) -> impl Iterator<Item = &str> {
+        (0..self.index.count()).map(|n| self.index.name(n))
     }
 
     /// Names of functions that the compiler may have inlined, sorted.
-    pub fn inlinable(&self) -> &[String] {
-        &self.inlinable
+    pub fn inlinable(&self) -> impl Iterator<Item = &str> {
+        self.index.inlinable()
     }
 
     /// The function whose code an address is in.
-    pub fn function_at(&self, address: u64) -> Option<&Function> {
-        let after = self.by_address.partition_point(|(low, _, _)| *low <= address);
-        // Ranges rarely overlap; where they do, the nearest before it counts.
-        let near = self.by_address[..after].iter().rev().take(4);
-        near.into_iter().find(|(_, high, _)| address < *high).map(|(_, _, n)| &self.functions[*n])
+    pub fn function_at(&self, address: u64) -> Option<Function> {
+        self.index.at(address).map(|n| self.index.function(n))
+    }
+
+    /// Whether an address is in the code of a function.
+    pub fn has_function_at(&self, address: u64) -> bool {
+        self.index.at(address).is_some()
     }
 
     pub(super) fn entry_of(&self, function: &Function) -> Option<(&Unit, Entry<'_>)> {
-        let unit = self.units.get(function.unit)?;
+        let unit = self.unit(function.unit)?;
         Some((unit, unit.entry(UnitOffset(function.offset)).ok()?))
     }
 
@@ -314,7 +324,8 @@ impl DebugInfo {
         };
         external(&entry)
             || self.root_origin(unit, &entry).is_some_and(|(unit, offset)| {
-                self.units[unit].entry(offset).is_ok_and(|entry| external(&entry))
+                let origin = self.unit(unit).and_then(|unit| unit.entry(offset).ok());
+                origin.is_some_and(|entry| external(&entry))
             })
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use gimli::Reader;
 
-use super::{DebugInfo, Function, Unit};
+use super::index::{Kind, PATHS};
+use super::table::Writer;
+use super::{DebugInfo, Function, Unit, split};
 
 /// A row of a line table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -54,7 +56,7 @@ impl DebugInfo {
             return table;
         }
         let mut found = Vec::new();
-        if let Some(program) = self.units[number].line_program.clone() {
+        if let Some(program) = self.unit(number).and_then(|unit| unit.line_program.clone()) {
             let mut rows = program.rows();
             while let Ok(Some((_, row))) = rows.next_row() {
                 found.push(Row {
@@ -109,31 +111,67 @@ impl DebugInfo {
 
     /// The line that an address is of.
     pub fn line_at(&self, address: u64) -> Option<Line> {
-        let function = self.function_at(address)?;
-        let table = self.line_table(function.unit);
+        let number = self.index.unit(self.index.at(address)?);
+        let table = self.line_table(number);
         let after = table.rows.partition_point(|row| row.address <= address);
         let row = table.rows[..after].last().filter(|row| !row.end)?;
-        let file = self.file_name(&self.units[function.unit], row.file)?;
+        let file = self.file_name(self.unit(number)?, row.file)?;
         Some(Line { address: row.address, file, line: row.line })
     }
 
     /// The beginnings of lines in the files that a test accepts, sorted: the first statement of each run of rows of one
-    /// line. Only units whose names pass are read.
+    /// line. Only units that have such files are read.
     pub fn statements(&self, wanted: impl Fn(&str) -> bool + Sync) -> Vec<Line> {
-        let wanted = &wanted;
-        let mut found = self.for_units(|number| {
-            let unit = &self.units[number];
-            let Some(program) = &unit.line_program else { return Vec::new() };
-            let count = program.header().file_names().len() as u64;
-            let files: Vec<(u64, String)> = (0..=count)
-                .filter_map(|index| Some((index, self.file_name(unit, index)?)))
-                .filter(|(_, name)| wanted(name))
-                .collect();
-            if files.is_empty() { Vec::new() } else { self.unit_statements(number, &files) }
+        let units = self.units_of(&wanted);
+        let mut found = split::in_parallel(units.len(), |n| {
+            let Some(unit) = self.unit(units[n]) else { return Vec::new() };
+            let files: Vec<(u64, String)> =
+                self.files(unit).into_iter().filter(|(_, name)| wanted(name)).collect();
+            self.unit_statements(units[n], &files)
         });
         found.sort();
         found.dedup();
         found
+    }
+
+    /// The files of a unit's line table.
+    fn files(&self, unit: &Unit) -> Vec<(u64, String)> {
+        let Some(program) = &unit.line_program else { return Vec::new() };
+        let count = program.header().file_names().len() as u64;
+        (0..=count).filter_map(|index| Some((index, self.file_name(unit, index)?))).collect()
+    }
+
+    /// The units in whose line tables there is a file that a test accepts.
+    fn units_of(&self, wanted: impl Fn(&str) -> bool) -> Vec<usize> {
+        let table = self.more.paths.get_or_init(|| {
+            self.lazily(Kind::Paths, PATHS, || {
+                let mut found = self.for_units(|number, unit| {
+                    self.files(unit).into_iter().map(|(_, path)| (path, number)).collect()
+                });
+                found.sort_unstable();
+                found.dedup();
+                let mut rows = Writer::new(PATHS);
+                for (path, unit) in found {
+                    rows.text(&path);
+                    rows.number(unit as u32);
+                }
+                rows
+            })
+        });
+        let mut units = Vec::new();
+        let (mut path, mut is_wanted) = ("", false);
+        for row in 0..table.count() {
+            let text = table.text(row, 0);
+            if text != path || row == 0 {
+                (path, is_wanted) = (text, wanted(text));
+            }
+            if is_wanted {
+                units.push(table.number(row, 2) as usize);
+            }
+        }
+        units.sort_unstable();
+        units.dedup();
+        units
     }
 
     fn unit_statements(&self, number: usize, files: &[(u64, String)]) -> Vec<Line> {
@@ -160,7 +198,7 @@ impl DebugInfo {
 
     /// The beginnings of a function's lines.
     pub fn lines_of(&self, function: &Function) -> Vec<Line> {
-        let unit = &self.units[function.unit];
+        let Some(unit) = self.unit(function.unit) else { return Vec::new() };
         let table = self.line_table(function.unit);
         let mut found: Vec<Line> = std::iter::once((function.low, function.high))
             .chain(function.more.iter().copied())

@@ -1,8 +1,10 @@
 //! DWARF: functions, parameters, types, locations, lines.
 //!
-//! Units are indexed once, in parallel; types, scopes, lines and locations are read when asked for.
+//! Units are indexed once, in parallel, and the index is kept by the cache; units, types, scopes, lines and locations
+//! are read when asked for.
 //!
-//! Rooms, in reading order: this file (units, names, references), `split` (sections in other files), `function` (the index), `line` (line tables), `scope`
+//! Rooms, in reading order: this file (units, names, references), `split` (sections in other files), `table` and `index`
+//! (what is known of the whole file), `function` (what the index has), `line` (line tables), `scope`
 //! (what is visible at an address), `global`, `types`, `rust` (types that only Rust has), `location`,
 //! `expression`, `frame`, `unwind` (how callers are found everywhere).
 
@@ -11,22 +13,26 @@ mod expression;
 mod frame;
 mod function;
 mod global;
+mod index;
 mod line;
 mod location;
 mod rust;
 mod scope;
 mod split;
+mod table;
 mod types;
 mod unwind;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use gimli::{AttributeValue, EndianReader, LittleEndian, Reader, UnitOffset};
+use gimli::{AttributeValue, EndianReader, LittleEndian, Reader, Section as _, UnitOffset};
 
+use crate::cache::Kept;
 use crate::debuginfo::elf::ElfFile;
 use crate::debuginfo::model::{Absence, Location, TypeId};
 use crate::world::Part;
+use index::{Index, Kind};
 
 pub use frame::{Frames, Saved, Step};
 pub use function::Function;
@@ -72,20 +78,13 @@ pub struct DebugInfo {
     /// Sections by origin: the file itself, the one that it has in common with others, those of split units.
     sources: Vec<Arc<Dwarf>>,
     /// Each source's units are in a row, in the order of their section.
-    units: Vec<Unit>,
-    source_of: Vec<u32>,
+    units: Vec<split::Lazy>,
     /// The source of what `DebugInfoRefSup` names.
     common: Option<u32>,
-    functions: Vec<Function>,
-    /// Names of functions of which inlined copies may exist.
-    inlinable: Vec<String>,
-    /// Namespaces and classes around them, by unit and entry.
-    inlinable_scopes: HashMap<(usize, usize), String>,
-    /// Ranges of code and the function they belong to, sorted.
-    by_address: Vec<(u64, u64, usize)>,
-    inlined: OnceLock<Vec<Inlined>>,
-    globals: OnceLock<HashMap<String, Vec<(usize, usize)>>>,
-    type_names: OnceLock<HashMap<String, Vec<TypeId>>>,
+    index: Index,
+    more: index::Lazy,
+    /// Where indexes are kept; `None` where that does not pay.
+    kept: Option<Kept>,
     frames: Frames,
     lines: Mutex<HashMap<usize, Arc<line::Table>>>,
     /// Whether units were optimised, where they say so; by unit.
@@ -98,41 +97,44 @@ const CHAIN: usize = 8;
 impl DebugInfo {
     /// Reads and indexes; `None` when the file has no debug information. Broken units are left out.
     pub fn load(file: &ElfFile, code: &ElfFile, companions: &dyn Companions) -> Option<DebugInfo> {
-        let sources = split::Sources::load(file, companions)?;
-        let optimized = sources.units.iter().map(|_| OnceLock::new()).collect();
+        let mut sources = split::Sources::open(file, companions)?;
+        let length = sources.dwarfs[0].debug_info.reader().len();
+        // What is in several files changes with each of them.
+        let kept = companions.kept(file).filter(|kept| sources.common.is_none() && kept.pays(length as u64));
+        let known = kept.as_ref().and_then(|kept| Index::read(&kept.load(Kind::Functions.name())?));
+        let known = known.and_then(|index| Some((index.units(length)?, index)));
+        let (index, is_known) = match known {
+            Some((units, index)) => {
+                sources.add_known(&units);
+                (index, true)
+            }
+            None => {
+                sources.add_all(companions)?;
+                (Index::read(&Part::Owned(index::Rows::default().write()?.into()))?, false)
+            }
+        };
         let mut info = DebugInfo {
-            optimized,
+            optimized: sources.units.iter().map(|_| OnceLock::new()).collect(),
+            kept: kept.filter(|_| sources.dwarfs.len() == 1),
             sources: sources.dwarfs,
             units: sources.units,
-            source_of: sources.source_of,
             common: sources.common,
-            functions: Vec::new(),
-            inlinable: Vec::new(),
-            inlinable_scopes: HashMap::new(),
-            by_address: Vec::new(),
-            inlined: OnceLock::new(),
-            globals: OnceLock::new(),
-            type_names: OnceLock::new(),
+            index,
+            more: index::Lazy::default(),
             frames: Frames::load(code, file),
             lines: Mutex::default(),
         };
-        info.index();
+        if !is_known {
+            let bytes = index::keep(info.kept.as_ref(), Kind::Functions, info.find_functions().write()?);
+            info.index = Index::read(&bytes)?;
+        }
         Some(info)
     }
 
     /// Runs something for every unit, in parallel; the results in the order of the units.
-    fn for_units<T: Send>(&self, work: impl Fn(usize) -> Vec<T> + Sync) -> Vec<T> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(self.units.len());
-        let share = self.units.len().div_ceil(threads.max(1));
-        let work = &work;
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads)
-                .map(|n| {
-                    let range = (n * share).min(self.units.len())..((n + 1) * share).min(self.units.len());
-                    scope.spawn(move || range.flat_map(work).collect::<Vec<T>>())
-                })
-                .collect();
-            workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+    fn for_units<T: Send>(&self, work: impl Fn(usize, &Unit) -> Vec<T> + Sync) -> Vec<T> {
+        split::in_parallel(self.units.len(), |number| {
+            self.unit(number).map_or_else(Vec::new, |unit| work(number, unit))
         })
     }
 
@@ -192,20 +194,24 @@ impl DebugInfo {
         }
     }
 
+    /// A unit, which is read when it is first asked for; `None` when it is broken.
+    pub(crate) fn unit(&self, number: usize) -> Option<&Unit> {
+        let unit = self.units.get(number)?;
+        unit.read(self.sources.get(unit.source as usize)?)
+    }
+
     /// The unit of a source that an offset in its section is in.
     fn unit_at(&self, source: u32, offset: usize) -> Option<(&Unit, UnitOffset)> {
-        let first = self.source_of.partition_point(|other| *other < source);
-        let end = self.source_of.partition_point(|other| *other <= source);
-        let units = &self.units[first..end];
-        let start = |unit: &Unit| unit.header.debug_info_offset().map_or(0, |offset| offset.0);
-        let after = units.partition_point(|other| start(other) <= offset);
-        let unit = units.get(after.checked_sub(1)?)?;
-        let within = offset.checked_sub(start(unit))?;
+        let after = self.units.partition_point(|unit| (unit.source, unit.start) <= (source, offset));
+        let number = after.checked_sub(1)?;
+        let start = self.units.get(number).filter(|unit| unit.source == source)?.start;
+        let unit = self.unit(number)?;
+        let within = offset.checked_sub(start)?;
         (within < unit.header.length_including_self()).then_some((unit, UnitOffset(within)))
     }
 
     fn source(&self, unit: &Unit) -> u32 {
-        self.source_of.get(self.unit_index(unit)).copied().unwrap_or(0)
+        self.units.get(self.unit_index(unit)).map_or(0, |unit| unit.source)
     }
 
     /// The sections that a unit is in.
@@ -221,7 +227,7 @@ impl DebugInfo {
 
     fn unit_index(&self, unit: &Unit) -> usize {
         let distance = (std::ptr::from_ref(unit) as usize).wrapping_sub(self.units.as_ptr() as usize);
-        let index = distance / size_of::<Unit>();
+        let index = distance / size_of::<split::Lazy>();
         if index < self.units.len() { index } else { 0 }
     }
 
@@ -251,10 +257,6 @@ impl DebugInfo {
     /// The types.
     pub fn types(&self) -> DwarfTypes<'_> {
         DwarfTypes { info: self }
-    }
-
-    pub(crate) fn units(&self) -> &[Unit] {
-        &self.units
     }
 
     /// How the caller's frame is found from an instruction.

@@ -17,7 +17,7 @@ const DEPTH: usize = 8;
 impl DwarfTypes<'_> {
     /// Whether a type is Rust's.
     pub(super) fn is_rust(&self, ty: TypeId) -> bool {
-        let Some(unit) = self.info.units().get(unit_of(ty)) else { return false };
+        let Some(unit) = self.info.unit(unit_of(ty)) else { return false };
         let Ok(mut tree) = unit.entries_tree(None) else { return false };
         tree.root().is_ok_and(|root| {
             root.entry().attr_value(gimli::DW_AT_language)
@@ -27,7 +27,7 @@ impl DwarfTypes<'_> {
 
     pub(super) fn variants_of(&self, ty: TypeId) -> Option<Variants> {
         let ty = self.strip(ty)?;
-        let unit = self.info.units().get(unit_of(ty))?;
+        let unit = self.info.unit(unit_of(ty))?;
         let mut tree = unit.entries_tree(Some(offset_of(ty))).ok()?;
         let mut children = tree.root().ok()?.children();
         while let Ok(Some(child)) = children.next() {

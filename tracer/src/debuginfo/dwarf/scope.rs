@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 
 use gimli::{AttributeValue, UnitOffset};
 
+use super::function::qualified;
+use super::index::{COPIES, Kind};
+use super::table::{Table, Writer};
 use super::{DebugInfo, Entry, Function, Role, Unit, Variable, location};
 use crate::debuginfo::model::{Absence, TypeId};
 
@@ -59,7 +62,7 @@ pub struct Declared {
 impl Inlined {
     /// Its name with everything around it.
     pub fn qualified(&self) -> String {
-        if self.scope.is_empty() { self.name.clone() } else { format!("{}::{}", self.scope, self.name) }
+        qualified(&self.scope, &self.name)
     }
 }
 
@@ -100,7 +103,7 @@ impl DebugInfo {
 
     /// An inlined copy as its entry sees it.
     pub fn inlined_instance(&self, copy: &Inlined) -> Instance {
-        let function = self.functions[copy.function].clone();
+        let function = self.index.function(copy.function);
         let found = self.instance_where(&function, copy.low, |node| node.offset == copy.offset);
         found.unwrap_or(Instance {
             name: copy.name.clone(),
@@ -114,13 +117,13 @@ impl DebugInfo {
     /// What is visible at an address: the innermost copy or function there.
     pub fn instance_at(&self, address: u64) -> Option<Instance> {
         let function = self.function_at(address)?;
-        self.instance_where(function, address, |_| true)
+        self.instance_where(&function, address, |_| true)
     }
 
     /// As [`DebugInfo::instance_at`], the innermost of a name.
     pub fn instance_named(&self, address: u64, name: impl Fn(&str) -> bool) -> Option<Instance> {
         let function = self.function_at(address)?;
-        self.instance_where(function, address, |node| node.name.as_deref().is_some_and(&name))
+        self.instance_where(&function, address, |node| node.name.as_deref().is_some_and(&name))
     }
 
     /// The innermost function or copy at an address that passes, and its blocks there.
@@ -208,7 +211,7 @@ impl DebugInfo {
     /// The same parameters and locals, whether they are anywhere or not.
     pub fn declarations(&self, instance: &Instance) -> Vec<Declared> {
         let mut found: Vec<Declared> = Vec::new();
-        let Some(unit) = self.units.get(instance.function.unit) else { return found };
+        let Some(unit) = self.unit(instance.function.unit) else { return found };
         let mut names = BTreeSet::new();
         for offset in instance.path.iter().rev() {
             self.block(unit, UnitOffset(*offset), &mut |declared, _| {
@@ -244,7 +247,7 @@ impl DebugInfo {
         }
         // What the compiler dropped in this instance is still declared by its origin.
         let Some((number, offset)) = origin else { return };
-        let owner = &self.units[number];
+        let Some(owner) = self.unit(number) else { return };
         let Ok(mut tree) = owner.entries_tree(Some(offset)) else { return };
         let Ok(root) = tree.root() else { return };
         let mut children = root.children();
@@ -285,23 +288,58 @@ impl DebugInfo {
         if found_there.0.is_ok() { found_there } else { found }
     }
 
-    /// All inlined copies, sorted by name and address.
-    pub fn inlined(&self) -> &[Inlined] {
-        self.inlined.get_or_init(|| {
-            let mut by_unit: Vec<Vec<usize>> = vec![Vec::new(); self.units.len()];
-            for (n, function) in self.functions.iter().enumerate() {
-                by_unit[function.unit].push(n);
-            }
-            let mut found =
-                self.for_units(|number| by_unit[number].iter().flat_map(|n| self.inlined_in(*n)).collect());
-            found.sort_by(|a, b| (&a.name, a.low).cmp(&(&b.name, b.low)));
-            found
+    /// The inlined copies that a test of their names, and of their names with everything around them, accepts; sorted by
+    /// name and address.
+    pub fn inlined(&self, fits: impl Fn(&str, &dyn Fn() -> String) -> bool) -> Vec<Inlined> {
+        self.copies(|table, row| {
+            let name = table.text(row, 0);
+            fits(name, &|| qualified(table.text(row, 2), name))
         })
+    }
+
+    /// The copies that are in a function.
+    pub fn inlined_into(&self, function: &Function) -> Vec<Inlined> {
+        self.copies(|table, row| table.number(row, 6) as usize == function.number)
+    }
+
+    fn copies(&self, fits: impl Fn(&Table, usize) -> bool) -> Vec<Inlined> {
+        let table =
+            self.more.copies.get_or_init(|| self.lazily(Kind::Copies, COPIES, || self.index_copies()));
+        let rows = (0..table.count()).filter(|row| fits(table, *row));
+        rows.map(|row| Inlined {
+            name: table.text(row, 0).to_owned(),
+            scope: table.text(row, 2).to_owned(),
+            low: table.long(row, 4),
+            function: table.number(row, 6) as usize,
+            offset: table.number(row, 7) as usize,
+        })
+        .collect()
+    }
+
+    fn index_copies(&self) -> Writer {
+        let mut by_unit: Vec<Vec<usize>> = vec![Vec::new(); self.units.len()];
+        for n in 0..self.index.count() {
+            if let Some(unit) = by_unit.get_mut(self.index.unit(n)) {
+                unit.push(n);
+            }
+        }
+        let mut found =
+            self.for_units(|number, _| by_unit[number].iter().flat_map(|n| self.inlined_in(*n)).collect());
+        found.sort_by(|a, b| (&a.name, a.low).cmp(&(&b.name, b.low)));
+        let mut rows = Writer::new(COPIES);
+        for copy in found {
+            rows.text(&copy.name);
+            rows.shared(&copy.scope);
+            rows.long(copy.low);
+            rows.number(copy.function as u32);
+            rows.number(copy.offset as u32);
+        }
+        rows
     }
 
     fn inlined_in(&self, number: usize) -> Vec<Inlined> {
         let mut found = Vec::new();
-        self.walk(&self.functions[number], |unit, entry| {
+        self.walk(&self.index.function(number), |unit, entry| {
             if entry.tag() != gimli::DW_TAG_inlined_subroutine {
                 return;
             }
@@ -318,8 +356,8 @@ impl DebugInfo {
             let low = entered.or_else(|| ranges.iter().map(|(low, _)| *low).min());
             if let (Some(low), Some(name)) = (low.filter(|low| *low > 1), self.name_of(unit, entry)) {
                 let origin = self.origin(unit, entry).map(|(unit, offset)| (self.unit_index(unit), offset.0));
-                let scope = origin.and_then(|origin| self.inlinable_scopes.get(&origin)).cloned();
-                let scope = scope.unwrap_or_default();
+                let scope = origin.map_or("", |(unit, offset)| self.index.inlinable_scope(unit, offset));
+                let scope = scope.to_owned();
                 found.push(Inlined { name, scope, low, function: number, offset: entry.offset().0 });
             }
         });
@@ -328,13 +366,13 @@ impl DebugInfo {
 
     /// Where the function of an inlined copy was declared.
     pub fn declared_inlined(&self, copy: &Inlined) -> Option<(String, u64)> {
-        let unit = self.units.get(self.functions.get(copy.function)?.unit)?;
+        let unit = self.unit(self.index.unit(copy.function))?;
         self.declared_entry(unit, &unit.entry(UnitOffset(copy.offset)).ok()?)
     }
 
     /// Where the function of an instance was declared.
     pub fn declared_instance(&self, instance: &Instance) -> Option<(String, u64)> {
-        let unit = self.units.get(instance.function.unit)?;
+        let unit = self.unit(instance.function.unit)?;
         self.declared_entry(unit, &unit.entry(UnitOffset(*instance.path.first()?)).ok()?)
     }
 
@@ -383,7 +421,7 @@ impl DebugInfo {
 
     /// Every entry below a function's.
     fn walk(&self, function: &Function, mut visit: impl FnMut(&Unit, &Entry<'_>)) {
-        let Some(unit) = self.units.get(function.unit) else { return };
+        let Some(unit) = self.unit(function.unit) else { return };
         let Ok(mut cursor) = unit.entries_at_offset(UnitOffset(function.offset)) else { return };
         let Ok(Some(root)) = cursor.next_dfs() else { return };
         let outermost = root.depth();

@@ -38,7 +38,7 @@ pub struct DwarfTypes<'d> {
 
 impl DwarfTypes<'_> {
     pub(super) fn entry(&self, ty: TypeId) -> Option<(&Unit, Entry<'_>)> {
-        let unit = self.info.units().get(unit_of(ty))?;
+        let unit = self.info.unit(unit_of(ty))?;
         let entry = unit.entry(offset_of(ty)).ok()?;
         Some((unit, entry))
     }
@@ -206,7 +206,7 @@ impl Types for DwarfTypes<'_> {
     fn members(&self, ty: TypeId) -> Vec<Member> {
         let mut found = Vec::new();
         let Some(ty) = self.strip(ty) else { return found };
-        let Some(unit) = self.info.units().get(unit_of(ty)) else { return found };
+        let Some(unit) = self.info.unit(unit_of(ty)) else { return found };
         let Ok(mut tree) = unit.entries_tree(Some(offset_of(ty))) else { return found };
         let Ok(root) = tree.root() else { return found };
         let mut children = root.children();
@@ -271,7 +271,7 @@ const BASES: usize = 16;
 impl DwarfTypes<'_> {
     fn find_virtual_bases(&self, ty: TypeId, within: u64, depth: usize, found: &mut Vec<VirtualBase>) {
         let Some(ty) = self.strip(ty).filter(|_| depth < BASES) else { return };
-        let Some(unit) = self.info.units().get(unit_of(ty)) else { return };
+        let Some(unit) = self.info.unit(unit_of(ty)) else { return };
         let Ok(mut tree) = unit.entries_tree(Some(offset_of(ty))) else { return };
         let Ok(root) = tree.root() else { return };
         let mut children = root.children();

@@ -32,18 +32,18 @@ const RIP: u8 = 16;
 const RETURN_ADDRESS: i32 = -8;
 
 /// A call by a function: the instruction, what it returns to, what it calls.
-struct Call<'i> {
+struct Call {
     at: u64,
     back: u64,
     name: String,
-    callee: &'i Function,
+    callee: Function,
 }
 
 /// The calls of functions down from those that are named.
 struct Calls<'i> {
     info: &'i DebugInfo,
     /// By the beginning of the caller.
-    by: BTreeMap<u64, Vec<Call<'i>>>,
+    by: BTreeMap<u64, Vec<Call>>,
     /// Beginnings of the named functions.
     named: BTreeSet<u64>,
     is_moved: bool,
@@ -72,13 +72,14 @@ impl Finder<'_> {
             let level = next..callers.len();
             next = level.end;
             for n in level {
-                let caller = callers[n];
+                let caller = &callers[n];
                 if calls.by.contains_key(&caller.low) {
                     continue;
                 }
                 let made = self.calls_of(info, caller, callee, &mut known);
-                callers.extend(made.iter().map(|call| call.callee));
-                calls.by.insert(caller.low, made);
+                let low = caller.low;
+                callers.extend(made.iter().map(|call| call.callee.clone()));
+                calls.by.insert(low, made);
             }
         }
         let mut found = Vec::new();
@@ -89,14 +90,13 @@ impl Finder<'_> {
                 let Some(offset) = self.program.module.elf.file_offset(call.at) else { continue };
                 let Some(guard) = self.guard(&calls, caller, call.at, levels)? else { continue };
                 let scope =
-                    CodeScope::at_call(&self.program.module, info.entry_instance(call.callee), call.at);
-                let suffix = callee_of(&call.name, &declared(info, call.callee));
+                    CodeScope::at_call(&self.program.module, info.entry_instance(&call.callee), call.at);
+                let suffix = callee_of(&call.name, &declared(info, &call.callee));
                 let point = self.point(info, caller, &suffix);
                 let place = candidate(self.program, offset, point, &call.name, Rc::new(scope));
                 found.push(Candidate { guard, ..place });
             }
-            let index = info.functions().iter().position(|f| f == *caller);
-            for copy in info.inlined().iter().filter(|copy| Some(copy.function) == index) {
+            for copy in &info.inlined_into(caller) {
                 known.insert(copy.name.clone());
                 if glob_match(callee, &copy.name)
                     && let Some(mut place) = self.copy(info, copy, "")
@@ -125,13 +125,13 @@ impl Finder<'_> {
     }
 
     /// The calls of a function whose callees fit.
-    fn calls_of<'i>(
+    fn calls_of(
         &self,
-        info: &'i DebugInfo,
+        info: &DebugInfo,
         caller: &Function,
         callee: &str,
         known: &mut BTreeSet<String>,
-    ) -> Vec<Call<'i>> {
+    ) -> Vec<Call> {
         let mut found = Vec::new();
         for (name, back) in info.calls(caller) {
             known.insert(name.clone());
@@ -215,7 +215,7 @@ impl Ways<'_, '_> {
         };
         let Some(base) = base else { return Ok(None) };
         let callers = self.calls.by.iter().flat_map(|(low, made)| made.iter().map(move |call| (*low, call)));
-        let callers: Vec<(u64, &Call<'_>)> =
+        let callers: Vec<(u64, &Call)> =
             callers.filter(|(_, call)| call.callee.low == function.low).collect();
         if calls == 0 || callers.is_empty() {
             return Ok(None);

@@ -124,11 +124,9 @@ pub(super) struct Finder<'p> {
 
 impl Finder<'_> {
     /// Functions that fit, by their names in the source; of those that do not, by the names of their symbols.
-    pub(super) fn functions<'i>(&self, info: &'i DebugInfo) -> Vec<&'i Function> {
-        let fits = |function: &&Function| {
-            self.pattern.is_function(&function.name, || function.qualified()) && self.is_place(info, function)
-        };
-        let found: Vec<&Function> = info.functions().iter().filter(fits).collect();
+    pub(super) fn functions(&self, info: &DebugInfo) -> Vec<Function> {
+        let mut found = info.functions(|name, qualified| self.pattern.is_function(name, qualified));
+        found.retain(|function| self.is_place(info, function));
         if !found.is_empty() || has_wildcards(&self.pattern.function) {
             return found;
         }
@@ -164,8 +162,8 @@ impl Finder<'_> {
             .into_iter()
             .filter(|function| wanted(function))
             .filter_map(|function| {
-                let address = info.probe_address(function, &self.program.module.elf);
-                self.at(info, function, address, suffix)
+                let address = info.probe_address(&function, &self.program.module.elf);
+                self.at(info, &function, address, suffix)
             })
             .collect()
     }
@@ -177,9 +175,9 @@ impl Finder<'_> {
             .filter(|function| self.returns_normally(function.low))
             .filter_map(|function| {
                 let offset = self.program.module.elf.file_offset(function.low)?;
-                let scope = CodeScope::at_return(&self.program.module, info.entry_instance(function));
-                let point = self.point(info, function, ".return");
-                let name = self.shown(function);
+                let scope = CodeScope::at_return(&self.program.module, info.entry_instance(&function));
+                let point = self.point(info, &function, ".return");
+                let name = self.shown(&function);
                 Some(at_return(candidate(self.program, offset, point, &name, Rc::new(scope))))
             })
             .collect()
@@ -199,7 +197,7 @@ impl Finder<'_> {
         let mut seen = BTreeSet::new();
         let symbols = self.program.module.symbols().iter();
         symbols
-            .filter(|symbol| self.is_symbol(symbol) && info.function_at(symbol.address).is_none())
+            .filter(|symbol| self.is_symbol(symbol) && !info.has_function_at(symbol.address))
             .filter(|symbol| seen.insert(symbol.address))
             .filter_map(|symbol| self.at_symbol(symbol, variant))
             .collect()
@@ -232,15 +230,14 @@ impl Finder<'_> {
     fn inlined(&self, info: &DebugInfo, suffix: &str) -> Vec<Candidate> {
         // Reading every function's tree is worth it only when there may be copies.
         let name = self.pattern.function.rsplit("::").next().unwrap_or_default();
-        if !info.inlinable().iter().any(|inlinable| glob_match(name, inlinable)) {
+        if !info.inlinable().any(|inlinable| glob_match(name, inlinable)) {
             return Vec::new();
         }
-        let copies = info.inlined().iter().filter(|copy| self.is_copy(copy));
-        copies.filter_map(|copy| self.copy(info, copy, suffix)).collect()
+        self.copies(info).iter().filter_map(|copy| self.copy(info, copy, suffix)).collect()
     }
 
-    fn is_copy(&self, copy: &Inlined) -> bool {
-        self.pattern.is_function(&copy.name, || copy.qualified())
+    fn copies(&self, info: &DebugInfo) -> Vec<Inlined> {
+        info.inlined(|name, qualified| self.pattern.is_function(name, qualified))
     }
 
     pub(super) fn copy(&self, info: &DebugInfo, copy: &Inlined, suffix: &str) -> Option<Candidate> {
@@ -265,14 +262,14 @@ impl Finder<'_> {
         let mut found = Vec::new();
         let mut known = Vec::new();
         for function in functions {
-            for Label { name, address, declared } in info.labels(function) {
+            for Label { name, address, declared } in info.labels(&function) {
                 known.push(name.clone());
                 let offset = self.program.module.elf.file_offset(address);
                 let (true, Some(offset)) = (glob_match(label, &name), offset) else { continue };
-                let instance = info.instance_at(address).unwrap_or_else(|| info.entry_instance(function));
+                let instance = info.instance_at(address).unwrap_or_else(|| info.entry_instance(&function));
                 let scope = CodeScope::at(&self.program.module, instance, address);
                 let suffix = format!(".label(\"{name}\")");
-                let shown = self.shown(function);
+                let shown = self.shown(&function);
                 let point = self.written(&shown, &at_line(declared), &suffix);
                 found.push(candidate(self.program, offset, point, &shown, Rc::new(scope)));
             }
@@ -391,7 +388,7 @@ impl Finder<'_> {
         {
             return self.by_symbol(variant);
         }
-        let is_inlined = || info.inlined().iter().any(|copy| self.is_copy(copy));
+        let is_inlined = || !self.copies(info).is_empty();
         if matches!(variant, Variant::Return) && !self.functions(info).is_empty() {
             return Err(self.no_return());
         }
@@ -407,11 +404,8 @@ impl Finder<'_> {
         }
         if let Some(file) = &self.pattern.file {
             let unplaced = Pattern { file: None, lines: None, ..self.pattern.clone() };
-            let elsewhere = info
-                .functions()
-                .iter()
-                .filter(|f| unplaced.is_function(&f.name, || f.qualified()))
-                .find_map(|f| Some((f, info.declared(f)?)));
+            let elsewhere = info.functions(|name, qualified| unplaced.is_function(name, qualified));
+            let elsewhere = elsewhere.iter().find_map(|f| Some((f, info.declared(f)?)));
             if let Some((function, (path, line))) = elsewhere {
                 return Err(diagnostic.hint(format!("{} is at {path}:{line}, not in {file}", function.name)));
             }
@@ -423,7 +417,7 @@ impl Finder<'_> {
             ));
         }
         let mut names: Vec<&str> = self.program.module.symbols().iter().map(|s| s.name.as_str()).collect();
-        names.extend(info.functions().iter().map(|f| f.name.as_str()));
+        names.extend(info.function_names());
         if let Some(hint) = suggest::hint(&self.pattern.function, names) {
             diagnostic = diagnostic.hint(hint);
         }

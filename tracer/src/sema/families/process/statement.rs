@@ -8,7 +8,7 @@ use super::module::code_mapping;
 use super::pattern::{Lines, Pattern};
 use super::scope::{CodeScope, SymbolScope};
 use super::{Process, Program, candidate, ends, misplaced, number, text};
-use crate::debuginfo::dwarf::{DebugInfo, Instance, Line};
+use crate::debuginfo::dwarf::{DebugInfo, Function, Instance, Line};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::family::Candidate;
 use crate::syntax::ast::ProbePointComponent;
@@ -202,15 +202,14 @@ impl Lookup<'_> {
 
     /// `statement("func")`, `statement("func@file")`: where functions begin.
     fn entries(&self, info: &DebugInfo) -> Result<Vec<Candidate>, Diagnostic> {
-        let fits = |function: &&crate::debuginfo::dwarf::Function| {
-            self.pattern.is_function(&function.name, || function.qualified())
-                && (self.pattern.file.is_none()
-                    || info.declared(function).is_some_and(|(path, _)| self.pattern.is_file(&path)))
+        let is_there = |function: &&Function| {
+            self.pattern.file.is_none()
+                || info.declared(function).is_some_and(|(path, _)| self.pattern.is_file(&path))
         };
         let found: Vec<Candidate> = info
-            .functions()
+            .functions(|name, qualified| self.pattern.is_function(name, qualified))
             .iter()
-            .filter(fits)
+            .filter(is_there)
             .filter_map(|function| {
                 let address = info.probe_address(function, &self.program.module.elf);
                 let declared = info.declared(function);
