@@ -14,7 +14,7 @@ mod cases;
 
 use std::path::Path;
 
-use xtask::differ::script::Script;
+use xtask::differ::script::{Hit, Script};
 use xtask::differ::{Place, Verdict, compare, compare_seeds, shrunk};
 use xtask::runtime::is_root;
 
@@ -88,12 +88,13 @@ fn scripts(text: &str) -> Vec<(&str, Script)> {
         let (end, part) = part.split_once("\n}\n").expect("the end of it");
         let hits = part.lines().filter_map(|line| line.strip_prefix("//@ hit: ")).map(|hit| {
             let (number, thread) = hit.split_once(' ').expect("two numbers");
-            (number.parse().expect("a number"), thread.parse().expect("a number"))
+            let [number, thread] = [number, thread].map(|word| word.parse().expect("a number"));
+            Hit { handler: 0, number, thread }
         });
         let script = Script {
             globals: head.to_owned(),
             functions: String::new(),
-            body: format!("{body}\n").replace("$number", "number").replace("$thread", "thread"),
+            bodies: vec![format!("{body}\n").replace("$number", "number").replace("$thread", "thread")],
             end: format!("{end}\n"),
             hits: hits.collect(),
             string_len: 512,

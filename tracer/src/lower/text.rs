@@ -9,7 +9,7 @@
 
 use tracer_common::format::{Conversion, ConversionKind, Format, Part, Size};
 use tracer_common::intrinsic::Intrinsic;
-use tracer_common::ir::{Arg, BinOp, CmpOp, Dest, Inst, LongOp, StrOp, StrVar, Term};
+use tracer_common::ir::{Arg, BinOp, Block, CmpOp, Dest, Inst, LongOp, StrOp, StrVar, Term};
 
 use crate::lower::body::Body;
 use crate::sema::program::Expr;
@@ -26,6 +26,9 @@ impl<'p> Body<'_, 'p> {
         }
         let mut args = self.args(args).into_iter();
         let mut pieces = Vec::with_capacity(format.len());
+        let capacity = self.capacity(expr);
+        // Where the text is, and what goes on with it, when a NUL has ended it.
+        let mut end = None;
         for part in format {
             self.at(expr.span);
             match part {
@@ -49,7 +52,8 @@ impl<'p> Body<'_, 'p> {
                             pieces.push(self.digits(part.clone(), number, conversion.width));
                         }
                         Some(Arg::Long(number)) if conversion.kind == ConversionKind::Character => {
-                            self.character(conversion, width, number, &mut pieces);
+                            let end = *end.get_or_insert_with(|| (self.f.string(capacity), self.f.block()));
+                            self.character(conversion, width, number, &mut pieces, end);
                         }
                         Some(Arg::Long(number)) => {
                             self.number_piece(conversion, width, precision, number, &mut pieces);
@@ -61,25 +65,38 @@ impl<'p> Body<'_, 'p> {
         }
         self.at(expr.span);
         // The destination may be among the pieces.
-        let capacity = self.capacity(expr);
-        let value = self.joined(pieces, capacity);
+        let value = match end {
+            None => {
+                let text = (pieces.len() > 1).then(|| self.f.string(capacity));
+                self.joined(pieces, text)
+            }
+            Some((text, after)) => {
+                self.joined_in(text, pieces);
+                self.f.end(Term::Jump(after));
+                self.f.switch_to(after);
+                StrOp::Var(text)
+            }
+        };
         self.push(Inst::StrCopy { dest, value });
     }
 
-    /// Strings behind each other.
-    fn joined(&mut self, pieces: Vec<StrOp>, capacity: u16) -> StrOp {
+    /// Strings behind each other; several of them in `text`.
+    fn joined(&mut self, pieces: Vec<StrOp>, text: Option<StrVar>) -> StrOp {
         let mut pieces = pieces.into_iter();
-        let Some(first) = pieces.next() else { return StrOp::Lit(self.lower.module.string(b"")) };
-        if pieces.len() == 0 {
-            return first;
-        }
-        let text = self.f.string(capacity);
-        let mut left = first;
-        for right in pieces {
-            self.push(Inst::StrConcat { dest: text, left, right });
-            left = StrOp::Var(text);
+        let Some(mut left) = pieces.next() else { return StrOp::Lit(self.lower.module.string(b"")) };
+        for (right, dest) in pieces.zip(std::iter::repeat(text).flatten()) {
+            self.push(Inst::StrConcat { dest, left, right });
+            left = StrOp::Var(dest);
         }
         left
+    }
+
+    /// Strings behind each other, in a string that may be the first of them.
+    fn joined_in(&mut self, text: StrVar, pieces: Vec<StrOp>) {
+        let value = self.joined(pieces, Some(text));
+        if value != StrOp::Var(text) {
+            self.push(Inst::StrCopy { dest: text, value });
+        }
     }
 
     /// What `Inst::Format` makes of a number.
@@ -109,21 +126,32 @@ impl<'p> Body<'_, 'p> {
             }
             None => text,
         };
-        self.filled(conversion.left, width, text, None, pieces);
+        self.filled(conversion.left, width, text, pieces);
     }
 
-    /// `%c`: one byte, or nothing for a 0, which ends a string.
+    /// `%c`: one byte; a 0 ends the text, whatever comes behind it.
     fn character(
         &mut self,
         conversion: &Conversion,
         width: Option<LongOp>,
         number: LongOp,
         pieces: &mut Vec<StrOp>,
+        (text, after): (StrVar, Block),
     ) {
         let plain =
             Conversion { left: false, zero: false, width: None, precision: None, ..conversion.clone() };
         let byte = self.digits(Part::Conversion(plain), number, None);
-        self.filled(conversion.left, width, byte, Some(LongOp::Imm(1)), pieces);
+        let blanks = width.map(|width| self.fill(b' ', width, byte, Some(LongOp::Imm(1))));
+        let (before, behind) = if conversion.left { (None, blanks) } else { (blanks, None) };
+        pieces.extend(before);
+        pieces.push(byte);
+        self.joined_in(text, std::mem::take(pieces));
+        let condition = self.bin(BinOp::And, number, LongOp::Imm(255));
+        let on = self.f.block();
+        self.f.end(Term::Branch { condition, then: on, otherwise: after });
+        self.f.switch_to(on);
+        pieces.push(StrOp::Var(text));
+        pieces.extend(behind);
     }
 
     /// Sign or prefix, zeros up to the precision, digits, and blanks or zeros up to the width.
@@ -163,7 +191,7 @@ impl<'p> Body<'_, 'p> {
             return pieces.push(digits);
         }
         let body = self.both(prefix, digits);
-        self.filled(left, width, body, None, pieces);
+        self.filled(left, width, body, pieces);
     }
 
     /// The sign of a number as text, and the number without it.
@@ -196,16 +224,9 @@ impl<'p> Body<'_, 'p> {
     }
 
     /// A text with the blanks that it lacks to a width, on one side.
-    fn filled(
-        &mut self,
-        left: bool,
-        width: Option<LongOp>,
-        text: StrOp,
-        length: Option<LongOp>,
-        pieces: &mut Vec<StrOp>,
-    ) {
+    fn filled(&mut self, left: bool, width: Option<LongOp>, text: StrOp, pieces: &mut Vec<StrOp>) {
         let Some(width) = width else { return pieces.push(text) };
-        let blanks = self.fill(b' ', width, text, length);
+        let blanks = self.fill(b' ', width, text, None);
         pieces.extend(if left { [text, blanks] } else { [blanks, text] });
     }
 

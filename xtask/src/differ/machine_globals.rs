@@ -1,8 +1,8 @@
 //! The globals that a machine's maps hold, as the evaluator has them.
 
-use tracer::run::globals::{Globals as _, MemoryGlobals};
+use tracer::run::globals::{GlobalError, Globals, MemoryGlobals, Row};
 use tracer::run::value::Value;
-use tracer_common::ir::{GlobalId, GlobalTy, Module, Ty};
+use tracer_common::ir::{GlobalId, GlobalTy, Module, Ty, UpdateOp};
 use tracer_common::layout::{GlobalLayout, Home, Layout, SCALARS};
 use tracer_common::stat::{Cell, StatFields};
 use tracer_ebpf::machine::Machine;
@@ -41,6 +41,53 @@ pub(super) fn read(module: &Module, layout: &Layout, machine: &Machine) -> Memor
         }
     }
     globals
+}
+
+/// Globals that nobody should touch: whether somebody did.
+#[derive(Default)]
+pub(super) struct Untouched {
+    /// Whether somebody did.
+    pub(super) touched: bool,
+}
+
+impl Untouched {
+    fn touch<T>(&mut self, nothing: T) -> Result<T, GlobalError> {
+        self.touched = true;
+        Ok(nothing)
+    }
+}
+
+impl Globals for Untouched {
+    fn get(&mut self, _: GlobalId, _: &[Value]) -> Result<Option<Value>, GlobalError> {
+        self.touch(None)
+    }
+    fn set(&mut self, _: GlobalId, _: &[Value], _: Value) -> Result<(), GlobalError> {
+        self.touch(())
+    }
+    fn update(&mut self, _: UpdateOp, _: GlobalId, _: &[Value], _: i64) -> Result<i64, GlobalError> {
+        self.touch(0)
+    }
+    fn contains(&mut self, _: GlobalId, _: &[Value]) -> Result<bool, GlobalError> {
+        self.touch(false)
+    }
+    fn delete(&mut self, _: GlobalId, _: &[Value]) -> Result<(), GlobalError> {
+        self.touch(())
+    }
+    fn clear(&mut self, _: GlobalId) -> Result<(), GlobalError> {
+        self.touch(())
+    }
+    fn aggregate(&mut self, _: GlobalId, _: &[Value], _: i64) -> Result<(), GlobalError> {
+        self.touch(())
+    }
+    fn cell(&mut self, _: GlobalId, _: &[Value]) -> Result<Option<Cell>, GlobalError> {
+        self.touch(None)
+    }
+    fn rows(&mut self, _: GlobalId) -> Result<Vec<Row>, GlobalError> {
+        self.touch(Vec::new())
+    }
+    fn reorder(&mut self, _: GlobalId, _: Vec<Vec<Value>>) -> Result<(), GlobalError> {
+        self.touch(())
+    }
 }
 
 fn merged(values: &[Vec<u8>], place: &GlobalLayout, fields: &StatFields) -> Cell {

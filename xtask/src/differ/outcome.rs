@@ -18,7 +18,7 @@ use tracer_ebpf::codegen;
 use tracer_ebpf::machine::{Context, Machine};
 use tracer_ebpf::target::Target;
 
-use super::machine_globals;
+use super::machine_globals::{self, Untouched};
 use super::script::{Refusal, Script, build};
 
 /// What a script printed and what went wrong in it.
@@ -98,7 +98,7 @@ pub fn evaluate(script: &Script) -> Result<Outcome, Failure> {
 pub fn in_kernel(script: &Script, target: &Target) -> Result<Outcome, Failure> {
     let artifact = build(&script.kernel(), &script.limits(), Some(target))?;
     let sink = Shared::default();
-    let hits: Vec<_> = script.hits.iter().map(|(a, b)| (0, vec![*a as u64, *b as u64])).collect();
+    let hits: Vec<_> = script.hits.iter().map(|hit| (hit.handler, hit.words().to_vec())).collect();
     trial(&artifact, target, &hits, Box::new(sink.clone())).map_err(|error| {
         let text = error.to_string();
         // A verifier follows so many jumps and instructions and no more; all else that it refuses is wrong code.
@@ -117,13 +117,13 @@ pub fn in_machine(script: &Script, target: &Target) -> Result<Outcome, Failure> 
     let mut machine = machine(&artifact, &layout, target)?;
     let sink = Shared::default();
     let mut exited = false;
-    // Continuations of these scripts touch no globals, so that those of the machine are read at the end.
-    let mut none = MemoryGlobals::new(&artifact.module);
+    // Globals are those of the machine, and are read at the end: statements that moved have none.
+    let mut none = Untouched::default();
     let mut session = Session::new(&artifact, &mut none, RealHost::new(Box::new(sink.clone())));
-    for (number, thread) in &script.hits {
+    for hit in &script.hits {
         let mut words = vec![0; 8];
-        (words[0], words[1]) = (*number as u64, *thread as u64);
-        match machine.run(0, &Context::Words(words)) {
+        words[..2].copy_from_slice(&hit.words());
+        match machine.run(hit.handler, &Context::Words(words)) {
             Ok(_) => {}
             Err(fault) => return Err(Failure::Bug(fault.to_string())),
         }
@@ -134,7 +134,13 @@ pub fn in_machine(script: &Script, target: &Target) -> Result<Outcome, Failure> 
     }
     let errors = session.errors;
     drop(session);
-    check_end(&machine, &layout, exited)?;
+    if none.touched {
+        return Err(Refusal::Unsupported(
+            "a statement that moved touches globals: not in the machine".into(),
+        )
+        .into());
+    }
+    check_end(&machine, &layout, artifact.manifest.programs.len() as u32, exited)?;
     let mut globals = machine_globals::read(&artifact.module, &layout, &machine);
     let mut session = Session::new(&artifact, &mut globals, RealHost::new(Box::new(sink.clone())));
     session.errors = errors;
@@ -143,7 +149,7 @@ pub fn in_machine(script: &Script, target: &Target) -> Result<Outcome, Failure> 
 }
 
 /// Locks are given back, and nothing was lost or skipped.
-fn check_end(machine: &Machine, layout: &Layout, exited: bool) -> Result<(), Failure> {
+fn check_end(machine: &Machine, layout: &Layout, programs: u32, exited: bool) -> Result<(), Failure> {
     let word = |map: &str, at: u32| {
         let bytes = machine.value(map);
         bytes.get(at as usize..at as usize + 8).map_or(0, |word| word.iter().fold(0, |a, b| a | *b))
@@ -156,9 +162,11 @@ fn check_end(machine: &Machine, layout: &Layout, exited: bool) -> Result<(), Fai
     if !machine.elements(codegen::LOCKS).is_empty() {
         return Err(Failure::Bug("a lock was not given back".into()));
     }
-    for cell in [ledger::Cell::SkippedNesting, ledger::Cell::SkippedLock, ledger::Cell::Lost] {
-        if word(ledger::MAP, ledger::offset(0, cell)) != 0 {
-            return Err(Failure::Bug(format!("{cell:?} is not 0")));
+    for program in 0..programs {
+        for cell in [ledger::Cell::SkippedNesting, ledger::Cell::SkippedLock, ledger::Cell::Lost] {
+            if word(ledger::MAP, ledger::offset(program, cell)) != 0 {
+                return Err(Failure::Bug(format!("{cell:?} of program {program} is not 0")));
+            }
         }
     }
     let state = word(ledger::MAP, ledger::STATE);

@@ -35,36 +35,58 @@ pub struct Script {
     pub globals: String,
     /// Functions.
     pub functions: String,
-    /// The handler's statements; `number` and `thread` are the hit's.
-    pub body: String,
+    /// The handlers' statements; `number` and `thread` are the hit's.
+    pub bodies: Vec<String>,
     /// Statements of the `end` probe.
     pub end: String,
-    /// `number` and `thread` of each hit.
-    pub hits: Vec<(i64, i64)>,
+    /// What hits them, in this order.
+    pub hits: Vec<Hit>,
     /// MAXSTRINGLEN.
     pub string_len: u16,
+}
+
+/// A hit of one of the handlers.
+#[derive(Clone, Copy, Debug)]
+pub struct Hit {
+    /// Which of them.
+    pub handler: usize,
+    /// Its `number`.
+    pub number: i64,
+    /// Its `thread`.
+    pub thread: i64,
+}
+
+impl Hit {
+    /// The words of its context.
+    pub fn words(&self) -> [u64; 2] {
+        [self.number as u64, self.thread as u64]
+    }
 }
 
 /// Statements that any handler may run, in both domains.
 const ACTIONS: u32 = 2000;
 
 impl Script {
-    /// The handler in the user domain.
+    /// The handlers in the user domain.
     pub fn user(&self) -> String {
         let mut probes = String::new();
-        for (n, (number, thread)) in self.hits.iter().enumerate() {
+        for (n, Hit { handler, number, thread }) in self.hits.iter().enumerate() {
             let _ = writeln!(
                 probes,
                 "probe begin({n}) {{\n  number = {number}; thread = {thread};\n{}}}",
-                self.body
+                self.bodies[*handler]
             );
         }
         self.text(&probes)
     }
 
-    /// The handler in the kernel domain.
+    /// The handlers in the kernel domain.
     pub fn kernel(&self) -> String {
-        self.text(&format!("probe hit {{\n  number = $number; thread = $thread;\n{}}}\n", self.body))
+        let mut probes = String::new();
+        for body in &self.bodies {
+            let _ = writeln!(probes, "probe hit {{\n  number = $number; thread = $thread;\n{body}}}");
+        }
+        self.text(&probes)
     }
 
     fn text(&self, probes: &str) -> String {

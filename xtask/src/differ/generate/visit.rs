@@ -3,11 +3,14 @@
 //! A sorted `foreach` leaves the array sorted in the user domain and not in the kernel, so a script either sorts, by
 //! keys that are all different, or visits in the order of insertion. Inside a loop nothing changes what it visits.
 
-use super::{ARRAYS, Generator, Long, STATS, Str, Ty};
+use super::{ARRAYS, Generator, Long, STATS, Str, Ty, histogram};
 
 impl Generator<'_> {
     /// A `foreach` that decides something: how often it went round.
     pub(super) fn foreach(&mut self, depth: usize) -> String {
+        if self.sorted && self.choices.one_in(2) {
+            return self.by_value(depth);
+        }
         let n = self.visits;
         self.visits += 1;
         let value = (!self.sorted && self.choices.one_in(3)).then(|| format!("fv{n}"));
@@ -62,6 +65,33 @@ impl Generator<'_> {
         )
     }
 
+    /// A `foreach` in the order of values, which looks at nothing else: equal ones come in any order.
+    fn by_value(&mut self, depth: usize) -> String {
+        let n = self.visits;
+        self.visits += 1;
+        let key = format!("fk{n}");
+        let op = self.choices.of(&["", "count", "sum", "min", "max", "avg"]);
+        let name: &'static str = if op.is_empty() { "al" } else { "sa" };
+        let (sort, value) = match op {
+            "" => ("al".to_owned(), format!("al[{key}]")),
+            _ => (format!("sa @{op}"), format!("@{op}(sa[{key}])")),
+        };
+        let sign = self.choices.of(&["+", "-"]);
+        let limit = if self.choices.one_in(2) { format!(" limit {}", self.long(1)) } else { String::new() };
+        self.used.insert(name, ());
+        self.used.insert("gx", ());
+        let sum = format!("fn{n}");
+        self.locals.insert(sum.clone(), Long);
+        self.visiting.push(name);
+        self.loops += 1;
+        let body = self.block(depth.min(1));
+        self.loops -= 1;
+        self.visiting.pop();
+        format!(
+            "foreach ({key} in {sort}{sign}{limit}) {{ {sum} = {sum} * 3 + {value};\n  {body} }}\n  gx = {sum}"
+        )
+    }
+
     /// An array with some of its keys.
     fn slice(&mut self, name: &str, keys: &[Ty], depth: usize) -> String {
         let keys: Vec<String> = keys
@@ -91,7 +121,7 @@ impl Generator<'_> {
 
     /// A number of a statistic, or of a slice of one.
     pub(super) fn extractor(&mut self, depth: usize) -> String {
-        let op = self.choices.of(&["count", "sum", "min", "max", "avg"]);
+        let op = self.choices.of(&["count", "sum", "min", "max", "avg", "variance"]);
         let (name, keys) = self.choices.of(&STATS);
         self.used.insert(name, ());
         let place = if keys.is_empty() {
@@ -101,41 +131,45 @@ impl Generator<'_> {
         } else {
             self.place(name, keys, depth)
         };
-        format!("@{op}({place})")
+        let shift = if op == "variance" { self.shift } else { "" };
+        format!("@{op}({place}{shift})")
     }
 
-    /// A text that is made of numbers and texts, padded and cut.
-    pub(super) fn text_of(&mut self, depth: usize) -> String {
-        let (mut format, mut args) = (String::new(), String::new());
-        for _ in 0..1 + self.choices.below(3) {
-            let (conversion, ty) = self.choices.of(&[
-                ("%d", Long),
-                ("%s", Str),
-                ("%x", Long),
-                ("%5d|", Long),
-                ("%-5d|", Long),
-                ("%05d", Long),
-                ("%+d", Long),
-                ("%#x", Long),
-                ("%.4d", Long),
-                ("%8.3u|", Long),
-                ("%o", Long),
-                ("%p", Long),
-                ("%10s|", Str),
-                ("%-10s|", Str),
-                ("%.3s", Str),
-                ("%-8.2s|", Str),
-                ("%*d", Long),
-                ("%.*s", Str),
-            ]);
-            format += conversion;
-            if conversion.contains('*') {
-                args += &format!(", {}", self.choices.of(&["0", "3", "(-2)", "7", "number"]));
-            }
-            args += &format!(", {}", self.expr(ty, depth));
+    /// The count of a bucket.
+    pub(super) fn bucket(&mut self, depth: usize) -> String {
+        let (place, name) = self.statistic_place(depth);
+        let histogram = histogram(name, &place);
+        let index = self.choices.of(&["0", "1", "3", "64", "66"]);
+        match self.choices.below(3) {
+            0 => format!("{histogram}[{index}]"),
+            1 => format!("({index} in {histogram})"),
+            _ => format!("{histogram}[{}]", self.long(depth)),
         }
-        // Functions know nothing of the hit.
-        let args = if self.function.is_some() { args.replace(", number", ", 2") } else { args };
-        format!("sprintf(\"{format}\"{args})")
+    }
+
+    /// Visits the buckets of a histogram.
+    pub(super) fn buckets(&mut self, depth: usize) -> String {
+        let n = self.visits;
+        self.visits += 1;
+        let (place, name) = self.statistic_place(1);
+        let histogram = histogram(name, &place);
+        let limit = if self.choices.one_in(2) { format!(" limit {}", self.long(1)) } else { String::new() };
+        let counted = format!("fn{n}");
+        self.locals.insert(counted.clone(), Long);
+        self.used.insert("gx", ());
+        self.used.insert("ga", ());
+        let visited = self.visiting.contains(&name);
+        if !visited {
+            self.visiting.push(name);
+        }
+        self.loops += 1;
+        let body = if self.choices.one_in(3) { self.block(depth.min(1)) } else { "{ }".to_owned() };
+        self.loops -= 1;
+        if !visited {
+            self.visiting.pop();
+        }
+        format!(
+            "foreach (fv{n} = fb{n} in {histogram}{limit}) {{ {counted} += fb{n} * fv{n};\n  {body} }}\n  gx = {counted}; ga ^= gx"
+        )
     }
 }
