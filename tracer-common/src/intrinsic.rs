@@ -61,6 +61,11 @@ macro_rules! intrinsics {
             pub fn domains(self) -> Domains { match self { $(Intrinsic::$variant => Domains::$domains,)* } }
             /// What it may do.
             pub fn effect(self) -> Effect { match self { $(Intrinsic::$variant => Effect::$effect,)* } }
+            /// Whether it leaves something behind that another one sees, so that it counts although nobody wants its result.
+            pub fn has_effect(self) -> bool {
+                self.effect() == Effect::Output
+                    || matches!(self, Intrinsic::Random | Intrinsic::Tokenize | Intrinsic::TokenizeNext)
+            }
             /// Whether it can raise.
             pub fn can_raise(self) -> bool { match self { $(Intrinsic::$variant => $raises,)* } }
         }

@@ -1,7 +1,7 @@
 //! The spine: pass 1 to pass 5, stop-after, timings; nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -520,7 +520,20 @@ impl Driver<'_> {
     fn read(&mut self, path: &Path) -> Result<String, Stopped> {
         match self.world.read_text(path) {
             Ok(text) => Ok(text),
-            Err(error) => self.fail(&format!("cannot read {}: {error}", path.display())),
+            Err(error) => {
+                let text = path.to_string_lossy();
+                let hint = match error.kind() {
+                    ErrorKind::InvalidData => "; a program to trace is given with -c",
+                    ErrorKind::NotFound if text.contains(['{', ' ']) || text == "probe" => {
+                        "; the text of a script is given with -e, in single quotes"
+                    }
+                    ErrorKind::NotFound if !text.contains(['/', '.']) => {
+                        "; --help shows what can be said here"
+                    }
+                    _ => "",
+                };
+                self.fail(&format!("cannot read {text}: {error}{hint}"))
+            }
         }
     }
 

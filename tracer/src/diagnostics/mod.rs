@@ -7,6 +7,7 @@
 
 pub mod codes;
 pub mod explain;
+pub mod foreign;
 pub mod render;
 pub mod suggest;
 
@@ -49,6 +50,8 @@ pub struct Diagnostic {
     pub hints: Vec<String>,
     /// How we got there: alias, tapset and function expansions, innermost first.
     pub trace: Vec<Label>,
+    /// Further places where the same is wrong, against the same other place.
+    pub also: Vec<Span>,
 }
 
 impl Diagnostic {
@@ -62,6 +65,7 @@ impl Diagnostic {
             labels: Vec::new(),
             hints: Vec::new(),
             trace: Vec::new(),
+            also: Vec::new(),
         }
     }
 
@@ -99,7 +103,8 @@ impl Diagnostic {
     }
 }
 
-/// Collects the diagnostics of the passes, in order, each once.
+/// Collects the diagnostics of the passes, in order, each once. What is wrong in the same way at several places, because
+/// of the same other place, is one mistake; and so is what several expansions of one place say.
 #[derive(Default, Debug)]
 pub struct Sink {
     all: Vec<Diagnostic>,
@@ -108,8 +113,19 @@ pub struct Sink {
 impl Sink {
     /// Keeps a diagnostic; the same one twice is kept once.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if !self.all.contains(&diagnostic) {
-            self.all.push(diagnostic);
+        let same = self.all.iter_mut().find(|known| {
+            (known.code, known.severity) == (diagnostic.code, diagnostic.severity)
+                && known.message == diagnostic.message
+                && known.labels == diagnostic.labels
+                && known.hints == diagnostic.hints
+                && (known.span == diagnostic.span || !known.labels.is_empty())
+        });
+        match (same, diagnostic.span) {
+            (None, _) => self.all.push(diagnostic),
+            (Some(same), Some(span)) if same.span != Some(span) && !same.also.contains(&span) => {
+                same.also.push(span);
+            }
+            (Some(_), _) => {}
         }
     }
 

@@ -305,7 +305,7 @@ pub(super) fn is_quiet(program: &Program, expr: &Expr) -> bool {
                 | ExprKind::Raise(_) => false,
                 ExprKind::Match { .. } => program.searched.is_empty(),
                 ExprKind::Print { to_string, .. } | ExprKind::Hist { to_string, .. } => *to_string,
-                ExprKind::Intrinsic { intrinsic, .. } => intrinsic.effect() != Effect::Output,
+                ExprKind::Intrinsic { intrinsic, .. } => !intrinsic.has_effect(),
                 ExprKind::Call { function, .. } => is_pure(program, *function),
                 _ => true,
             };

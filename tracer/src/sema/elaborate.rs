@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tracer_common::manifest::Site;
 
-use crate::diagnostics::{Code, Diagnostic, Label, Sink};
+use crate::diagnostics::{Code, Diagnostic, Label, Sink, suggest};
 use crate::sema::build::{Flow, Outcome, Outcomes};
 use crate::sema::family::{Candidate, Family, TargetScope};
 use crate::sema::library::Library;
@@ -237,12 +237,21 @@ impl<'a> Elaborator<'_, 'a> {
                 let text = point::text(&base.components);
                 let mut diagnostic =
                     Diagnostic::error(Code::ProbePoint, base.span, format!("no probe point {text}"));
-                let forms = self.families.iter().flat_map(|family| family.forms()).copied();
-                let hint =
-                    self.expander.hint(&text).or_else(|| crate::diagnostics::suggest::hint(&text, forms));
-                if let Some(hint) = hint {
-                    diagnostic = diagnostic.hint(hint);
-                }
+                let forms: Vec<&str> =
+                    self.families.iter().flat_map(|family| family.forms()).copied().collect();
+                let hint = self.expander.hint(&text).or_else(|| suggest::hint(&text, forms.iter().copied()));
+                // Else those that begin the same way.
+                let first = format!("{}.", base.components[0].name);
+                let of = |form: &&&str| {
+                    form.starts_with(&first)
+                        || form.split_once('(').is_some_and(|(word, _)| first == format!("{word}."))
+                };
+                let some: Vec<&str> = forms.iter().filter(of).copied().take(6).collect();
+                let hint = hint.unwrap_or_else(|| match some.as_slice() {
+                    [] => "--dump-probe-types and --dump-probe-aliases list what there is".to_owned(),
+                    _ => format!("there are: {}", some.join(", ")),
+                });
+                diagnostic.hints.push(hint);
                 return Err(traced(diagnostic));
             }
         };

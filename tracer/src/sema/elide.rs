@@ -8,8 +8,6 @@
 
 use std::collections::BTreeSet;
 
-use tracer_common::intrinsic::{Effect, Intrinsic};
-
 use crate::diagnostics::{Code, Diagnostic, Sink};
 use crate::sema::program::{Expr, ExprKind, LocalId, Place, Probe, Program, Stmt, StmtKind};
 use crate::sema::walk;
@@ -88,11 +86,7 @@ fn acts(kind: &ExprKind, effects: &[bool]) -> bool {
         ExprKind::Aggregate { .. } | ExprKind::Raise(_) => true,
         ExprKind::Print { to_string, .. } | ExprKind::Hist { to_string, .. } => !to_string,
         ExprKind::Call { function, .. } => effects[function.0 as usize],
-        ExprKind::Intrinsic { intrinsic, .. } => {
-            let keeps =
-                matches!(intrinsic, Intrinsic::Random | Intrinsic::Tokenize | Intrinsic::TokenizeNext);
-            keeps || intrinsic.effect() == Effect::Output
-        }
+        ExprKind::Intrinsic { intrinsic, .. } => intrinsic.has_effect(),
         _ => false,
     }
 }

@@ -333,6 +333,13 @@ impl Parser<'_> {
         self.fail(diagnostic)
     }
 
+    /// Whether the next token is the first character of its line: a declaration, and not something inside of one.
+    fn begins_line(&self) -> bool {
+        let span = self.peek().span;
+        let text = &self.sources.file(span.file).text[..span.start as usize];
+        text.is_empty() || text.ends_with('\n')
+    }
+
     fn unexpected_with(&mut self, expected: &str, hint: impl Into<String>) -> Failed {
         let diagnostic = self.unexpected_diagnostic(expected).map(|diagnostic| diagnostic.hint(hint));
         self.fail(diagnostic)
@@ -359,14 +366,25 @@ impl Parser<'_> {
                 };
                 let message = junk_message(self.sources, token, self.input.facts.args.len());
                 let diagnostic = Diagnostic::error(code, token.span, message);
-                return Some(if text == "'" {
-                    diagnostic.hint("strings are written with double quotes")
-                } else {
-                    diagnostic
+                return Some(match text {
+                    "'" | "`" => diagnostic.hint("strings are written with double quotes"),
+                    "“" | "”" | "„" | "‘" | "’" => {
+                        diagnostic.hint("quotes are the plain ones: \", not those of a text processor")
+                    }
+                    _ => diagnostic,
                 });
             }
         };
-        Some(Diagnostic::error(Code::Syntax, token.span, format!("expected {expected}, found {found}")))
+        let diagnostic =
+            Diagnostic::error(Code::Syntax, token.span, format!("expected {expected}, found {found}"));
+        Some(match (token.kind, text) {
+            (TokenKind::Ident, "and") => diagnostic.hint("and is written &&"),
+            (TokenKind::Ident, "not") => {
+                diagnostic.hint("not is written !, before what it turns around: !(x in a)")
+            }
+            (TokenKind::Ident, "or") => diagnostic.hint("or is written ||"),
+            _ => diagnostic,
+        })
     }
 
     /// Tells a diagnostic, unless it was told already, and fails.

@@ -29,7 +29,7 @@ const CONDITION_HINT: &str = "'%(' starts a conditional, which compares kernel_v
                               for the remainder write '% ('";
 
 /// The words after `@` that the language itself knows.
-pub(super) const AT_WORDS: &[&str] = &[
+pub(crate) const AT_WORDS: &[&str] = &[
     "avg",
     "cast",
     "const",

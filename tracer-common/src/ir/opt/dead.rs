@@ -4,7 +4,6 @@
 
 use super::liveness::{Liveness, Registers, effects};
 use super::*;
-use crate::intrinsic::Effect;
 use alloc::vec;
 
 /// Removes what is dead; tells whether anything was.
@@ -59,7 +58,7 @@ fn is_removable(inst: &Inst) -> bool {
         | Inst::Contains { .. }
         | Inst::Stat { .. }
         | Inst::Caught { .. } => true,
-        Inst::Call { intrinsic, .. } => intrinsic.effect() != Effect::Output,
+        Inst::Call { intrinsic, .. } => !intrinsic.has_effect(),
         Inst::CallFunction { .. }
         | Inst::Set { .. }
         | Inst::Update { .. }

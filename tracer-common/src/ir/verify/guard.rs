@@ -3,7 +3,6 @@
 //! **Not here:** what is right everywhere in a function (`inst`).
 
 use super::*;
-use crate::intrinsic::Effect;
 
 impl Verifier<'_> {
     pub(super) fn guard(&mut self, id: FuncId, function: &Function) {
@@ -66,7 +65,7 @@ fn looks(inst: &Inst) -> bool {
         | Inst::Context { .. }
         | Inst::Load { .. } => true,
         Inst::Call { intrinsic, dest, args } => {
-            intrinsic.effect() != Effect::Output
+            !intrinsic.has_effect()
                 && !matches!(dest, Some(Dest::Str(_)))
                 && args.iter().all(|arg| matches!(arg, Arg::Long(_)))
         }

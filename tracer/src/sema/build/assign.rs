@@ -49,11 +49,10 @@ impl Builder<'_, '_> {
                 self.target_place(expr, target)
             }
             _ => {
-                self.error(Diagnostic::error(
-                    Code::NotAssignable,
-                    expr.span,
-                    "only variables and array elements can be assigned to",
-                ));
+                let message = "only variables and array elements can be assigned to";
+                self.error(
+                    Diagnostic::error(Code::NotAssignable, expr.span, message).hint("to compare write =="),
+                );
                 None
             }
         }

@@ -326,7 +326,10 @@ impl Builder<'_, '_> {
             if WORDS.contains(&(&*name.name, args.len())) {
                 return self.asked(args, span);
             }
+            // What is wrong with them may be what the function should have been.
+            let errors = self.errors.len();
             args.iter().for_each(|arg| drop(self.expr(arg, None)));
+            self.errors.truncate(errors);
             self.unknown_function(&name.name, args.len(), name.span);
             return zero(span);
         };

@@ -23,12 +23,13 @@ pub(super) use matched::find_searches;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnostics::{Code, Diagnostic, Label, suggest};
+use crate::diagnostics::{Code, Diagnostic, Label, foreign, suggest};
 use crate::sema::family::Resolved;
 use crate::sema::program::{Expr, ExprKind, FunctionId, GlobalId, Local, LocalId, Stmt, Ty};
 use crate::sema::symbols::{Cell, LocalInfo, Node, Symbols};
 use crate::source::{FileId, Span};
 use crate::syntax::ast::{self, ExprId, Name};
+use crate::syntax::preprocess::AT_WORDS;
 
 /// What became of a target expression, or of an `@defined`.
 #[derive(Clone, PartialEq, Debug)]
@@ -241,11 +242,16 @@ impl<'b, 'a> Builder<'b, 'a> {
             );
             let globals = self.symbols.global_names.keys();
             let names = self.locals.iter().map(|local| &local.name).chain(globals).map(|name| &**name);
-            let hint = suggest::hint(name, names);
-            self.warn(match hint {
-                Some(hint) => warning.hint(hint),
-                None => warning,
-            });
+            let is_function = self.symbols.declared.contains_key(name)
+                || self.symbols.library.iter().any(|known| **known == **name);
+            let hint = if is_function {
+                format!("{name} is a function: {name}()")
+            } else {
+                foreign::variable(name).or_else(|| suggest::hint(name, names)).unwrap_or_else(|| {
+                    format!("what several handlers share is declared: global {name}; text stands in quotes: \"{name}\"")
+                })
+            };
+            self.warn(warning.hint(hint));
         }
     }
 
@@ -410,12 +416,13 @@ impl<'b, 'a> Builder<'b, 'a> {
             None => {
                 let mut diagnostic =
                     Diagnostic::error(Code::UnknownFunction, span, format!("unknown function {name}"));
-                if let Some(hint) = suggest::hint(
-                    name,
-                    declared.iter().map(|n| &**n).chain(self.symbols.library.iter().map(String::as_str)),
-                ) {
-                    diagnostic = diagnostic.hint(hint);
-                }
+                let operator =
+                    || AT_WORDS.contains(&name).then(|| format!("an operator begins with @: @{name}(...)"));
+                let known =
+                    declared.iter().map(|n| &**n).chain(self.symbols.library.iter().map(String::as_str));
+                let hint =
+                    operator().or_else(|| foreign::function(name)).or_else(|| suggest::hint(name, known));
+                diagnostic.hints.extend(hint);
                 diagnostic
             }
         };

@@ -105,7 +105,10 @@ impl Builder<'_, '_> {
             Some(place) => diagnostic.label(place, format!("known as a {} from here", word(found))),
             None => diagnostic,
         };
-        if found == Ty::Long { diagnostic.hint("sprint(x) makes a string of a number") } else { diagnostic }
+        diagnostic.hint(match found {
+            Ty::Long => "sprint(x) makes a string of a number",
+            Ty::Str => "strtol(x, 10) makes a number of a string; strings are joined with .",
+        })
     }
 
     /// Where the type of a variable or a function was learned.

@@ -130,9 +130,10 @@ fn timer(point: &[ProbePointComponent], span: Span) -> Result<Trigger, Diagnosti
             let mut diagnostic =
                 Diagnostic::error(Code::ProbePoint, unit.span, format!("no timer.{}", unit.name));
             let words = UNITS.iter().map(|(word, _)| *word).chain(["hz", "profile"]);
-            if let Some(hint) = suggest::hint(&unit.name, words) {
-                diagnostic = diagnostic.hint(hint);
-            }
+            diagnostic = diagnostic.hint(
+                suggest::hint(&unit.name, words.clone())
+                    .unwrap_or_else(|| format!("there are: {}", words.collect::<Vec<_>>().join(", "))),
+            );
             return Err(diagnostic);
         }
     };

@@ -477,9 +477,15 @@ pub fn load(space: Space, address: Access, offset: i64, width: Width) -> Access 
 pub fn unknown(name: &str, known: &[String], span: Span, place: &str) -> Diagnostic {
     let mut diagnostic =
         Diagnostic::error(Code::UnresolvedTarget, span, format!("no variable ${name} at {place}"));
-    if let Some(hint) = suggest::hint(name, known.iter().map(String::as_str)) {
-        diagnostic = diagnostic.hint(hint);
-    }
+    let other = match name {
+        "retval" | "ret" | "rc" | "result" => Some("the result is $return, in a .return probe".to_owned()),
+        _ => name
+            .strip_prefix("arg")
+            .and_then(|n| n.parse::<u8>().ok())
+            .filter(|n| *n > 0 && !known.iter().any(|name| name == "arg1"))
+            .map(|n| format!("argument {n} by its number, at a function's entry: long_arg({n})")),
+    };
+    diagnostic.hints.extend(other.or_else(|| suggest::hint(name, known.iter().map(String::as_str))));
     let all: Vec<String> = known.iter().map(|name| format!("${name}")).collect();
     diagnostic.hint(if all.is_empty() {
         "there are none here".to_owned()

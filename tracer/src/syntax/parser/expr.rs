@@ -3,6 +3,7 @@
 //! As in C the bit operators bind weaker than comparison; `.` binds weaker than `+`; `in` and the regex matches
 //! do not chain.
 
+use crate::diagnostics::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{AssignOp, BinaryOp, CrementOp, Expr, ExprKind, Subscript, UnaryOp};
 use crate::syntax::parser::{Parsed, Parser};
@@ -105,6 +106,16 @@ impl Parser<'_> {
                 Infix::Binary(op) => {
                     let right = self.deeper(|parser| parser.binary(level + 1))?;
                     let span = left.span.to(right.span);
+                    if let (BinaryOp::Concat, ExprKind::Number(_), ExprKind::Number(_)) =
+                        (op, &left.kind, &right.kind)
+                        && (left.span.end, op_span.end) == (op_span.start, right.span.start)
+                    {
+                        let message = "numbers are whole: there are none with a fraction";
+                        let hint = "count in a smaller unit: ms for s, us for ms";
+                        return Err(
+                            self.fail(Some(Diagnostic::error(Code::Number, span, message).hint(hint)))
+                        );
+                    }
                     let kind = ExprKind::Binary { op, op_span, left: Box::new(left), right: Box::new(right) };
                     self.node(kind, span)?
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::diagnostics::{Code, Diagnostic, suggest};
+use crate::diagnostics::{Code, Diagnostic, foreign, suggest};
 use crate::source::Span;
 use crate::syntax::ast::{Embedded, Function, FunctionBody, Global, Ident, Item, Param, TypeName};
 use crate::syntax::parser::{Failed, Parsed, Parser};
@@ -54,8 +54,17 @@ impl Parser<'_> {
             let hint = match (first.kind, second.kind) {
                 (TokenKind::Op(Op::Semi), _) => Some("a declaration ends without ';'".to_owned()),
                 (TokenKind::Op(Op::CloseBrace), _) => Some("there is one '}' too many above".to_owned()),
-                (TokenKind::Ident, TokenKind::Op(Op::Colon)) => {
-                    Some("this looks like bpftrace; here a probe is written: probe kprobe.function(\"name\") { ... }".to_owned())
+                (TokenKind::Ident, TokenKind::Op(Op::Colon)) => Some(self.bpftrace(self.text(first))),
+                (TokenKind::Ident, TokenKind::Ident)
+                    if ["func", "fn", "def", "sub", "proc"].contains(&self.text(first)) =>
+                {
+                    Some("a function is written: function name(parameter) { ... }".to_owned())
+                }
+                (TokenKind::Ident, TokenKind::Op(Op::OpenBrace | Op::Dot | Op::OpenParen)) => {
+                    let name = self.text(first);
+                    let name =
+                        if ["BEGIN", "END"].contains(&name) { name.to_lowercase() } else { name.to_owned() };
+                    Some(format!("a probe begins with that word: probe {name}"))
                 }
                 (TokenKind::Ident, _) => {
                     suggest::hint(self.text(first), ["probe", "global", "private", "function"])
@@ -69,8 +78,14 @@ impl Parser<'_> {
         self.fail(diagnostic)
     }
 
+    /// What a probe of bpftrace is here.
+    pub(super) fn bpftrace(&self, provider: &str) -> String {
+        let point = foreign::probe(provider).unwrap_or("kernel.function(\"NAME\")");
+        format!("this looks like bpftrace; here a probe is written: probe {point} {{ ... }}")
+    }
+
     /// `a%[100], b = 5;` after `global` or `private`.
-    fn globals(&mut self, items: &mut Vec<Item>, first: Span, private: bool) -> Parsed<()> {
+    pub(super) fn globals(&mut self, items: &mut Vec<Item>, first: Span, private: bool) -> Parsed<()> {
         let doc = self.doc(first);
         loop {
             let name = self.ident("a variable name")?;

@@ -5,7 +5,7 @@
 use crate::diagnostics::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{Item, Name, Probe, ProbeAlias, ProbePoint, ProbePointComponent};
-use crate::syntax::parser::{Parsed, Parser};
+use crate::syntax::parser::{Failed, Parsed, Parser};
 use crate::syntax::token::{Keyword, Op, TokenKind};
 use crate::syntax::visit;
 
@@ -73,8 +73,20 @@ impl Parser<'_> {
             if ends.iter().any(|op| self.at(*op)) {
                 return Ok(points);
             }
-            return Err(self.unexpected("',' or '{' after a probe point"));
+            return Err(self.unexpected_behind_a_point(&points));
         }
+    }
+
+    fn unexpected_behind_a_point(&mut self, points: &[ProbePoint]) -> Failed {
+        let mut diagnostic = self.unexpected_diagnostic("',' or '{' after a probe point");
+        let last = points.last().and_then(|point| point.components.last());
+        if let (Some(diagnostic), Some(last)) = (&mut diagnostic, last) {
+            diagnostic.hints.push(match self.at(Op::Colon) {
+                true => self.bpftrace(&last.name),
+                false => "a handler stands in braces: probe POINT { ... }".to_owned(),
+            });
+        }
+        self.fail(diagnostic)
     }
 
     /// `a.{b,c}("x").d ? if (cond)`.
@@ -173,6 +185,10 @@ impl Parser<'_> {
                 }
                 TokenKind::Ident => {
                     let hint = format!("names stand in quotes: {name}(\"{}\")", self.text(self.peek()));
+                    return Err(self.unexpected_with("a string or a number", hint));
+                }
+                TokenKind::Op(op) if op != Op::Minus => {
+                    let hint = format!("paths, names and patterns stand in quotes: {name}(\"...\")");
                     return Err(self.unexpected_with("a string or a number", hint));
                 }
                 _ => {}

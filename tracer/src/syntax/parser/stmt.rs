@@ -23,6 +23,13 @@ impl Parser<'_> {
             if self.eat(Op::CloseBrace) {
                 return Ok(Block { stmts, span: self.since(open) });
             }
+            if self.at_keyword(Keyword::Global) && !self.begins_line() {
+                let first = self.advance().span;
+                let message = "globals are declared outside of handlers and functions";
+                self.tell(Diagnostic::error(Code::Syntax, first, message).hint("move this before the probe"));
+                self.globals(&mut Vec::new(), first, false)?;
+                continue;
+            }
             if self.at_end() || self.at_item() {
                 // Once for the innermost block: the ones around it are not closed either.
                 let diagnostic = self.unexpected_diagnostic("'}'").map(|mut diagnostic| {
@@ -199,7 +206,7 @@ impl Parser<'_> {
 
     fn if_stmt(&mut self) -> Parsed<StmtKind> {
         self.advance();
-        self.expect(Op::OpenParen)?;
+        self.open("if (condition) { ... }")?;
         let cond = self.expr()?;
         self.expect(Op::CloseParen)?;
         let then = Box::new(self.stmt()?);
@@ -211,9 +218,14 @@ impl Parser<'_> {
         Ok(StmtKind::If { cond, then, otherwise })
     }
 
+    /// `(` of a statement that is written like this.
+    fn open(&mut self, form: &str) -> Parsed<()> {
+        if self.eat(Op::OpenParen) { Ok(()) } else { Err(self.unexpected_with("'('", form)) }
+    }
+
     fn while_stmt(&mut self) -> Parsed<StmtKind> {
         self.advance();
-        self.expect(Op::OpenParen)?;
+        self.open("while (condition) { ... }")?;
         let cond = self.expr()?;
         self.expect(Op::CloseParen)?;
         Ok(StmtKind::While { cond, body: Box::new(self.stmt()?) })
@@ -221,7 +233,7 @@ impl Parser<'_> {
 
     fn for_stmt(&mut self) -> Parsed<StmtKind> {
         self.advance();
-        self.expect(Op::OpenParen)?;
+        self.open("for (i = 0; i < 10; i++) { ... }, or foreach (key in array) { ... }")?;
         let init = if self.at(Op::Semi) { None } else { Some(self.expr()?) };
         if init.is_some() && self.at(Op::CloseParen) {
             return Err(self.unexpected_with("';'", "to visit an array write foreach (key in array)"));
@@ -265,7 +277,7 @@ impl Parser<'_> {
     /// `foreach (value = [a+, b] in array[*, x] @sum- limit n) body`.
     fn foreach_stmt(&mut self) -> Parsed<StmtKind> {
         self.advance();
-        self.expect(Op::OpenParen)?;
+        self.open("foreach (key in array) { ... }")?;
         let mut sort = None;
         let mut value = None;
         let mut keys: Vec<VarRef> = Vec::new();

@@ -153,6 +153,10 @@ impl Parser<'_> {
             at.span,
             format!("'@{word}' is neither an operator nor a macro"),
         );
+        if let TokenKind::Op(Op::Assign | Op::OpenBracket) = self.peek_at(1).kind {
+            let why = format!("variables have no @: global {word}; {word}[key]++, {word} <<< value");
+            diagnostic.hints.push(why);
+        }
         let known = AT_WORDS.iter().copied().chain(self.input.macro_names.iter().map(|name| &**name));
         let known: Vec<String> = known.map(|word| format!("@{word}")).collect();
         diagnostic.hints.extend(suggest::hint(&format!("@{word}"), known.iter().map(String::as_str)));

@@ -164,7 +164,7 @@ pub fn generate(choices: &mut Choices) -> Script {
         visiting: Vec::new(),
         visits: 0,
     };
-    let budget = g.choices.of(&[25, 50, 100, 150]);
+    let budget = g.choices.of(&[15, 30, 60, 110]);
     let string_len = g.choices.of(&[512, 512, 128, 64, 20]);
     let size = g.choices.of(&["", "", "", "[3]"]);
     let ordered = g.choices.one_in(2);

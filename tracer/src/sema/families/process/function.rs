@@ -407,7 +407,9 @@ impl Finder<'_> {
             let elsewhere = info.functions(|name, qualified| unplaced.is_function(name, qualified));
             let elsewhere = elsewhere.iter().find_map(|f| Some((f, info.declared(f)?)));
             if let Some((function, (path, line))) = elsewhere {
-                return Err(diagnostic.hint(format!("{} is at {path}:{line}, not in {file}", function.name)));
+                let is_there = path.ends_with(&**file);
+                let what = if is_there { "at that line".to_owned() } else { format!("in {file}") };
+                return Err(diagnostic.hint(format!("{} is at {path}:{line}, not {what}", function.name)));
             }
         }
         if !self.program.module.looked().is_empty() {

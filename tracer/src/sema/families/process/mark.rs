@@ -87,7 +87,14 @@ fn marks(
         );
         if all.is_empty() {
             diagnostic = diagnostic.hint("it has no marks at all");
-        } else if let Some(hint) = suggest::hint(pattern, all.iter().map(|m| m.name.as_str())) {
+        } else {
+            let names = all.iter().map(|m| m.name.as_str());
+            let hint = suggest::hint(pattern, names.clone()).unwrap_or_else(|| {
+                let names: std::collections::BTreeSet<&str> = names.collect();
+                let some: Vec<&str> = names.iter().copied().take(6).collect();
+                let more = if names.len() > some.len() { ", ..." } else { "" };
+                format!("there are: {}{more}", some.join(", "))
+            });
             diagnostic = diagnostic.hint(hint);
         }
         return Err(diagnostic);

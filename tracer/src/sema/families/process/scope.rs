@@ -478,7 +478,8 @@ impl CodeScope {
             TargetRoot::Variable(name) if &**name == "return" => {
                 let missing = |why: String| Diagnostic::error(Code::UnresolvedTarget, span, why);
                 if self.moment != Moment::Return {
-                    return Err(missing("$return is there in .return probes only".to_owned()));
+                    return Err(missing("$return is there in .return probes only".to_owned())
+                        .hint("probe the return: .function(\"...\").return"));
                 }
                 let Some(ty) = info.result(&self.instance.function) else {
                     return Err(missing(format!("{} returns nothing", self.instance.name)));

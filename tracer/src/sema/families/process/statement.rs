@@ -219,11 +219,16 @@ impl Lookup<'_> {
             })
             .collect();
         if found.is_empty() {
-            return Err(Diagnostic::error(
+            let name = &self.pattern.function;
+            let mut diagnostic = Diagnostic::error(
                 Code::ProbePoint,
                 self.what.span,
-                format!("{} has no function {}", self.program.module.path.display(), self.pattern.function),
-            ));
+                format!("{} has no function {name}", self.program.module.path.display()),
+            );
+            if name.contains(':') || name.contains('.') {
+                diagnostic = diagnostic.hint(format!("a place in a file is written with @: \"*@{name}\""));
+            }
+            return Err(diagnostic);
         }
         Ok(found)
     }
