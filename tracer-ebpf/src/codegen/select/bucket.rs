@@ -3,8 +3,7 @@
 use super::super::vcode::{Base, VReg};
 use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, JumpOp, Size};
-use tracer_common::ir::{Arg, Element, LongOp, Var};
-use tracer_common::layout::Home;
+use tracer_common::ir::{Element, LongOp, Var};
 use tracer_common::record::ErrorKind;
 use tracer_common::stat::HistOp;
 
@@ -22,17 +21,7 @@ impl Selector<'_, '_> {
             panic!("this is a bug: {global} does not keep what a bucket needs (lower::globals)")
         };
         let map = self.map_of(global);
-        let key = match layout.home {
-            Home::StatScalar { .. } => {
-                let key = self.temporary(8);
-                self.store(Size::W, key, 0);
-                key
-            }
-            _ => {
-                let keys: alloc::vec::Vec<Arg> = element.keys.clone();
-                self.key(global, &keys)
-            }
-        };
+        let key = self.statistic_key(global, &element.keys);
         let (seen, total, bucket) = (self.reg(), self.reg(), self.reg());
         self.constant(seen, 0);
         self.constant(total, 0);

@@ -183,8 +183,7 @@ impl Selector<'_, '_> {
         let size = area(of.text);
         let rounds = self.rounds(of.text, &[at, of.begin, cell], done);
         let first = self.is_zero(at);
-        let here = self.told(cell, first);
-        self.move_to(of.begin, at, here);
+        self.note(of.begin, at, cell, first);
         self.leave_unless(JumpOp::Ne, at, 0, done);
         self.alu(AluOp::Sub, at, 1);
         let byte = self.cell(Size::B, at, (0, size));
@@ -206,8 +205,7 @@ impl Selector<'_, '_> {
         let rounds = self.rounds(of.text, &[at, of.end, cell], done);
         let byte = self.cell(Size::B, at, (0, size));
         let last = self.is_zero(byte);
-        let here = self.told(cell, last);
-        self.move_to(of.end, at, here);
+        self.note(of.end, at, cell, last);
         self.leave_unless(JumpOp::Ne, byte, 0, done);
         let row = self.reg();
         self.mov(row, cell);
@@ -316,15 +314,15 @@ impl Selector<'_, '_> {
         self.look_up(table, cell);
     }
 
-    /// What a cell tells: its bit 17 where `special` is 1, else its bit 16.
-    fn told(&mut self, cell: VReg, special: VReg) -> VReg {
+    /// `to = at` where a cell says so: its bit 17 where `special` is 1, else its bit 16.
+    fn note(&mut self, to: VReg, at: VReg, cell: VReg, special: VReg) {
         let (bit, count) = (self.reg(), self.reg());
         self.mov(bit, cell);
         self.mov(count, special);
         self.alu(AluOp::Add, count, 16);
         self.alu(AluOp::Rsh, bit, count);
         self.alu(AluOp::And, bit, 1);
-        bit
+        self.move_to(to, at, bit);
     }
 
     /// `to = at` where `here` is 1.

@@ -7,7 +7,8 @@ use super::super::vcode::{Base, Constant, VInsn, VReg};
 use super::variance::Join;
 use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Size};
-use tracer_common::ir::{Element, GlobalId, GlobalTy, Key, LongOp, Var};
+use alloc::vec::Vec;
+use tracer_common::ir::{Arg, Element, GlobalId, GlobalTy, Key, LongOp, Var};
 use tracer_common::layout::Home;
 use tracer_common::record::ErrorKind;
 use tracer_common::stat::{HistOp, LOG_BUCKETS, LOG_ZERO, StatOp, linear_buckets};
@@ -82,6 +83,16 @@ impl Selector<'_, '_> {
         self.at(done);
     }
 
+    /// The key of a statistic's cells: that of its element, or the only one of a map with one entry.
+    pub(super) fn statistic_key(&mut self, global: GlobalId, keys: &[Arg]) -> Memory {
+        if !matches!(self.shared.layout.globals[global.index()].home, Home::StatScalar { .. }) {
+            return self.key(global, keys);
+        }
+        let key = self.temporary(8);
+        self.store(Size::W, key, 0);
+        key
+    }
+
     /// An extracted number: the cells of all CPUs together.
     pub(super) fn stat(&mut self, dest: Var, op: StatOp, global: GlobalId, keys: &[Key]) -> Result {
         if !self.shared.target.features.lookup_percpu_elem {
@@ -95,14 +106,8 @@ impl Selector<'_, '_> {
             panic!("this is a bug: a number of {global}, which is no statistic (ir::verify)")
         };
         let map = self.map_of(global);
-        let key = match layout.home {
-            Home::StatScalar { .. } => {
-                let key = self.temporary(8);
-                self.store(Size::W, key, 0);
-                key
-            }
-            _ => self.full_key(global, keys),
-        };
+        let keys: Vec<Arg> = keys.iter().flatten().copied().collect();
+        let key = self.statistic_key(global, &keys);
         if op == StatOp::Variance {
             let GlobalTy::Stats(fields) = self.shared.module.globals[global.index()].ty else {
                 panic!("this is a bug: {global} has a cell but is no statistic")
@@ -192,8 +197,7 @@ impl Selector<'_, '_> {
             return self.kernel_lacks("delete a statistic", "5.19");
         }
         let size = self.shared.layout.globals[global.index()].value_size;
-        let key = self.temporary(8);
-        self.store(Size::W, key, 0);
+        let key = self.statistic_key(global, &[]);
         self.each_cpu(map, key, |s, cell| s.store_zeros(Memory { base: Base::Reg(cell), off: 0 }, size));
         Ok(())
     }
