@@ -50,8 +50,8 @@ pub struct Diagnostic {
     pub hints: Vec<String>,
     /// How we got there: alias, tapset and function expansions, innermost first.
     pub trace: Vec<Label>,
-    /// Further places where the same is wrong, against the same other place.
-    pub also: Vec<Span>,
+    /// At how many further places the same is wrong, against the same other place.
+    pub also: u32,
 }
 
 impl Diagnostic {
@@ -65,7 +65,7 @@ impl Diagnostic {
             labels: Vec::new(),
             hints: Vec::new(),
             trace: Vec::new(),
-            also: Vec::new(),
+            also: 0,
         }
     }
 
@@ -108,24 +108,25 @@ impl Diagnostic {
 #[derive(Default, Debug)]
 pub struct Sink {
     all: Vec<Diagnostic>,
+    /// Further places, with the number of their diagnostic.
+    also: Vec<(usize, Span)>,
 }
 
 impl Sink {
     /// Keeps a diagnostic; the same one twice is kept once.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        let same = self.all.iter_mut().find(|known| {
+        let same = self.all.iter().position(|known| {
             (known.code, known.severity) == (diagnostic.code, diagnostic.severity)
                 && known.message == diagnostic.message
                 && known.labels == diagnostic.labels
                 && known.hints == diagnostic.hints
                 && (known.span == diagnostic.span || !known.labels.is_empty())
         });
-        match (same, diagnostic.span) {
-            (None, _) => self.all.push(diagnostic),
-            (Some(same), Some(span)) if same.span != Some(span) && !same.also.contains(&span) => {
-                same.also.push(span);
-            }
-            (Some(_), _) => {}
+        let Some(same) = same else { return self.all.push(diagnostic) };
+        let Some(span) = diagnostic.span else { return };
+        if self.all[same].span != Some(span) && !self.also.contains(&(same, span)) {
+            self.also.push((same, span));
+            self.all[same].also += 1;
         }
     }
 

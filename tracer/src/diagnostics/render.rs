@@ -28,8 +28,6 @@ const WINDOW: usize = 120;
 const TAB: usize = 8;
 /// Steps of expansion that are shown.
 const MAX_TRACE: usize = 12;
-/// Further places that are shown.
-const MAX_ALSO: usize = 3;
 
 /// How the text is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,13 +103,10 @@ pub fn render(sources: &SourceMap, diagnostic: &Diagnostic, style: Style) -> Str
     for hint in &diagnostic.hints {
         note("hint", hint);
     }
-    if !diagnostic.also.is_empty() {
-        let mut places: Vec<String> =
-            diagnostic.also.iter().take(MAX_ALSO).map(|span| sources.place(*span)).collect();
-        if diagnostic.also.len() > MAX_ALSO {
-            places.push(format!("and at {} more places", diagnostic.also.len() - MAX_ALSO));
-        }
-        note("also", &places.join(", "));
+    match diagnostic.also {
+        0 => {}
+        1 => note("also", "at one more place"),
+        more => note("also", &format!("at {more} more places")),
     }
     for step in diagnostic.trace.iter().take(MAX_TRACE) {
         note("via", &format!("{}, {}", step.message, sources.place(step.span)));
