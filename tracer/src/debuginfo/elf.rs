@@ -40,6 +40,8 @@ pub struct Symbol {
     pub address: u64,
     /// Its size in bytes; may be 0.
     pub size: u64,
+    /// Whether other files can name it.
+    pub is_exported: bool,
 }
 
 /// How much smaller compression makes a section at the most: deflate's bound, which zstd's differs little from.
@@ -212,7 +214,8 @@ impl ElfFile {
             .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_definition())
             .filter_map(|symbol| {
                 let name = symbol.name().ok()?.to_owned();
-                Some(Symbol { name, address: symbol.address(), size: symbol.size() })
+                let is_exported = !symbol.is_local();
+                Some(Symbol { name, address: symbol.address(), size: symbol.size(), is_exported })
             })
             .collect();
         symbols.sort_by(|a, b| (a.address, &a.name).cmp(&(b.address, &b.name)));

@@ -5,9 +5,16 @@ use tracer_common::manifest::Manifest;
 
 use crate::run::kernel::Kernel;
 
+/// Why stacks end early, and what helps.
+const CUT: &str = "  hint: a stack is incomplete where it leads through a file that the process loaded after the probes were \
+    armed (only until the first stack that leads there), or through code without unwind information (made at run time, \
+    hand-written, the vDSO) that keeps no frame pointer; its innermost frames are right. A probe in that library, or -x \
+    with the process that has it loaded, reads it before the first hit";
+
 /// Lines for standard error; empty when every hit ran and every record arrived.
 pub fn summary(kernel: &Kernel, manifest: &Manifest) -> Vec<String> {
     let mut lines = Vec::new();
+    let mut cut = false;
     for (n, program) in manifest.programs.iter().enumerate() {
         let hits = kernel.counter(n as u32, Cell::Hits);
         let mut told: Vec<String> = NAMES
@@ -15,6 +22,7 @@ pub fn summary(kernel: &Kernel, manifest: &Manifest) -> Vec<String> {
             .filter(|(cell, _)| *cell != Cell::Hits)
             .filter_map(|(cell, name)| {
                 let count = kernel.counter(n as u32, *cell);
+                cut |= *cell == Cell::CutStacks && count > 0;
                 (count > 0).then(|| format!("{count} {name}"))
             })
             .collect();
@@ -35,6 +43,9 @@ pub fn summary(kernel: &Kernel, manifest: &Manifest) -> Vec<String> {
             ),
         };
         lines.push(format!("WARNING: {probe}: {hits} hits, {}", told.join(", ")));
+    }
+    if cut {
+        lines.push(CUT.to_owned());
     }
     match kernel.under_way() {
         0 => {}

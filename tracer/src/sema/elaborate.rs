@@ -95,6 +95,7 @@ pub fn elaborate(
         skip_badvars: input.skip_badvars,
         suppress_errors: input.suppress_errors,
         listing: input.listing.then(Vec::new),
+        listed: HashMap::new(),
         sites: Vec::new(),
         groups: Vec::new(),
         functions: HashMap::new(),
@@ -171,6 +172,8 @@ pub(super) struct Elaborator<'e, 'a> {
     pub(super) suppress_errors: bool,
     /// What is listed of each site, when that is asked for.
     pub(super) listing: Option<Vec<Listed>>,
+    /// What was listed already: variables, by probe point.
+    pub(super) listed: HashMap<String, BTreeSet<Vec<String>>>,
     pub(super) sites: Vec<Site>,
     pub(super) groups: Vec<Group<'a>>,
     /// Outcomes in function bodies.
@@ -292,6 +295,16 @@ impl<'a> Elaborator<'_, 'a> {
         candidate: Candidate,
         classes: &mut HashMap<Key, usize>,
     ) {
+        let mut targets = Vec::new();
+        if self.listing.is_some() {
+            targets = candidate.scope.list();
+            // A program has its inlined copies by the hundred thousand, and most of their lines are the same.
+            let point = format!("{}{}", candidate.site.probe_point, base.mark);
+            let alike = self.listed.entry(point).or_default();
+            if base.trace.is_empty() && !alike.insert(targets.clone()) {
+                return;
+            }
+        }
         let mut resolver = Resolver::new(&*candidate.scope, self.globals_scope, &mut self.pointees);
         for condition in &base.conditions {
             resolver.visit_expr(condition);
@@ -321,11 +334,7 @@ impl<'a> Elaborator<'_, 'a> {
             .collect();
         let number = self.sites.len() as u32;
         if let Some(listing) = &mut self.listing {
-            listing.push(Listed {
-                site: number,
-                alias: !base.trace.is_empty(),
-                targets: candidate.scope.list(),
-            });
+            listing.push(Listed { site: number, alias: !base.trace.is_empty(), targets });
         }
         let mut site = Site { alias: base.name.clone(), ..candidate.site };
         site.probe_point.push_str(base.mark);

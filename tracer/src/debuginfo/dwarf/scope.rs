@@ -23,8 +23,6 @@ pub struct Instance {
     pub inlined: bool,
     /// Entries whose variables are visible, the outermost (the function or the inlined copy) first.
     path: Vec<usize>,
-    /// Functions around an inlined copy, the innermost first.
-    pub callers: Vec<String>,
 }
 
 impl Instance {
@@ -89,6 +87,13 @@ struct Node {
     name: Option<String>,
 }
 
+impl Node {
+    /// Not only a block of one.
+    fn is_function(&self) -> bool {
+        self.tag != gimli::DW_TAG_lexical_block
+    }
+}
+
 impl DebugInfo {
     /// A function as its own entry sees it.
     pub fn entry_instance(&self, function: &Function) -> Instance {
@@ -97,21 +102,22 @@ impl DebugInfo {
             name: function.name.clone(),
             inlined: false,
             path: vec![function.offset],
-            callers: Vec::new(),
         }
     }
 
     /// An inlined copy as its entry sees it.
     pub fn inlined_instance(&self, copy: &Inlined) -> Instance {
         let function = self.index.function(copy.function);
-        let found = self.instance_where(&function, copy.low, |node| node.offset == copy.offset);
-        found.unwrap_or(Instance {
-            name: copy.name.clone(),
-            inlined: true,
-            path: vec![copy.offset],
-            callers: vec![function.name.clone()],
-            function,
-        })
+        // From the copy itself: a function may have many, and is long to walk.
+        let first = Node {
+            offset: copy.offset,
+            tag: gimli::DW_TAG_inlined_subroutine,
+            name: Some(copy.name.clone()),
+        };
+        let chain = self.chain_from(function.unit, first, copy.low);
+        let path = std::iter::once(&chain[0]).chain(chain[1..].iter().take_while(|node| !node.is_function()));
+        let path = path.map(|node| node.offset).collect();
+        Instance { name: copy.name.clone(), inlined: true, path, function }
     }
 
     /// What is visible at an address: the innermost copy or function there.
@@ -134,28 +140,31 @@ impl DebugInfo {
         wanted: impl Fn(&Node) -> bool,
     ) -> Option<Instance> {
         let chain = self.chain_at(function, address);
-        let is_function = |node: &Node| node.tag != gimli::DW_TAG_lexical_block;
-        let start = chain.iter().rposition(|node| is_function(node) && wanted(node))?;
+        let start = chain.iter().rposition(|node| node.is_function() && wanted(node))?;
         let path = std::iter::once(&chain[start])
-            .chain(chain[start + 1..].iter().take_while(|node| !is_function(node)))
+            .chain(chain[start + 1..].iter().take_while(|node| !node.is_function()))
             .map(|node| node.offset)
             .collect();
-        let callers = chain[..start].iter().rev().filter(|node| is_function(node));
         Some(Instance {
             function: function.clone(),
             name: chain[start].name.clone().unwrap_or_default(),
             inlined: start > 0,
             path,
-            callers: callers.filter_map(|node| node.name.clone()).collect(),
         })
     }
 
     /// Function, copies and blocks that hold an address, the outermost first.
     fn chain_at(&self, function: &Function, address: u64) -> Vec<Node> {
-        let Some((unit, entry)) = self.entry_of(function) else { return Vec::new() };
-        let mut chain =
-            vec![Node { offset: function.offset, tag: entry.tag(), name: Some(function.name.clone()) }];
-        let mut at = function.offset;
+        let Some((_, entry)) = self.entry_of(function) else { return Vec::new() };
+        let first = Node { offset: function.offset, tag: entry.tag(), name: Some(function.name.clone()) };
+        self.chain_from(function.unit, first, address)
+    }
+
+    /// An entry, and the copies and blocks in it that hold an address.
+    fn chain_from(&self, unit: usize, first: Node, address: u64) -> Vec<Node> {
+        let mut at = first.offset;
+        let mut chain = vec![first];
+        let Some(unit) = self.unit(unit) else { return chain };
         'deeper: for _ in 1..DEPTH {
             let Ok(mut tree) = unit.entries_tree(Some(UnitOffset(at))) else { break };
             let Ok(root) = tree.root() else { break };

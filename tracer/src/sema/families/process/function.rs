@@ -300,8 +300,16 @@ impl Finder<'_> {
         let symbols = self.program.module.symbols().iter().filter(|symbol| self.is_symbol(symbol));
         let found: Vec<Candidate> =
             symbols.clone().filter_map(|symbol| self.at_symbol(symbol, variant)).collect();
-        if found.is_empty() && matches!(variant, Variant::Return) && symbols.count() > 0 {
-            return Err(self.no_return());
+        if found.is_empty() && symbols.count() > 0 {
+            match variant {
+                Variant::Return => return Err(self.no_return()),
+                Variant::Call { exported: true } => {
+                    let message = format!("{} is not exported", self.pattern.function);
+                    let diagnostic = Diagnostic::error(Code::ProbePoint, self.what.span, message);
+                    return Err(diagnostic.hint("other files cannot name it: leave .exported out"));
+                }
+                _ => {}
+            }
         }
         if !found.is_empty() {
             return Ok(found);
@@ -329,6 +337,9 @@ impl Finder<'_> {
             Variant::Inline | Variant::Callee(..) | Variant::Label(_) => return None,
         };
         if is_return && !self.returns_normally(symbol.address) {
+            return None;
+        }
+        if matches!(variant, Variant::Call { exported: true }) && !symbol.is_exported {
             return None;
         }
         let offset = self.program.module.elf.code_offset(symbol.address)?;
