@@ -174,7 +174,7 @@ intrinsics! {
     StrReplace = "str_replace"(Str, Str, Str) -> Str, Both, Pure, false;
     /// A string with what cannot be printed as in C, at most so many bytes, in quotation marks when the third is not 0.
     /// Characters of UTF-8 are written by their numbers.
-    Quote = "quote"(Str, Long, Long) -> Str, User, Pure, false;
+    Quote = "quote"(Str, Long, Long) -> Str, Both, Pure, false;
     /// Packed bytes in quotation marks as C would write them, at most so many bytes of text.
     QuoteBytes = "quote_bytes"(Str, Long) -> Str, User, Pure, false;
     /// Packed bytes that are characters of 2 (UTF-16) or 4 (UTF-32) bytes, up to one that is 0, in UTF-8. The third argument is
@@ -187,7 +187,7 @@ intrinsics! {
     /// The first n words of such a list, all of them for 0, without a blank behind the last.
     FirstWords = "first_words"(Str, Long) -> Str, Both, Pure, false;
     /// A moment, in seconds since the epoch, as `asctime` writes it; raises when the year has more than four digits.
-    Ctime = "ctime"(Long) -> Str, User, Pure, true;
+    Ctime = "ctime"(Long) -> Str, Both, Pure, true;
     /// Seconds that local time is behind UTC.
     TzOffset = "tz_offset"() -> Long, User, Pure, false;
     /// Name of the local time zone.

@@ -96,6 +96,10 @@ pub enum ErrorKind {
     GroupMissing = 18,
     /// The number of groups was asked for, and nothing was found.
     NoGroups = 19,
+    /// A moment that 32 bits do not hold, after those that they do.
+    TimeFuture = 20,
+    /// The same before them.
+    TimePast = 21,
 }
 
 /// The words for an error of the kernel side, without its place. A [`ErrorKind::Message`] brings its own.
@@ -128,6 +132,8 @@ pub fn error_text(module: &Module, kind: ErrorKind, argument: u64) -> String {
         }
         ErrorKind::GroupMissing => format!("Attempted to get nonexistent subexpression {}", argument as i64),
         ErrorKind::NoGroups => "Attempted to get subexpression count from failed match".into(),
+        ErrorKind::TimeFuture => "Time too far in the future to be converted".into(),
+        ErrorKind::TimePast => "Time too far in the past to be converted".into(),
     }
 }
 
@@ -174,7 +180,9 @@ impl ErrorKind {
             | ErrorKind::Registers
             | ErrorKind::GroupOfFailed
             | ErrorKind::GroupMissing
-            | ErrorKind::NoGroups => None,
+            | ErrorKind::NoGroups
+            | ErrorKind::TimeFuture
+            | ErrorKind::TimePast => None,
         }
     }
 
@@ -205,7 +213,7 @@ impl ErrorKind {
     }
 
     /// All of them.
-    pub const ALL: [ErrorKind; 19] = [
+    pub const ALL: [ErrorKind; 21] = [
         ErrorKind::Division,
         ErrorKind::KernelFault,
         ErrorKind::UserFault,
@@ -225,6 +233,8 @@ impl ErrorKind {
         ErrorKind::GroupOfFailed,
         ErrorKind::GroupMissing,
         ErrorKind::NoGroups,
+        ErrorKind::TimeFuture,
+        ErrorKind::TimePast,
     ];
 
     /// The kind behind a number on the wire.

@@ -11,6 +11,7 @@ use super::select::find::Room;
 use super::select::matched::{NUMBER, groups_area};
 use super::select::parse::area as parse_area;
 use super::select::piece::separators_area;
+use super::select::quote::Room as Quoted;
 use super::select::stack::area_size;
 use super::sent;
 use alloc::vec;
@@ -118,6 +119,12 @@ impl Storage {
                         let dest = u32::from(function.strings[dest.index()]);
                         let room = Room::replace(capacity(text), capacity(needle), capacity(with), dest);
                         area = area.max(room.size());
+                    }
+                }
+                Inst::Call { intrinsic: Intrinsic::Quote, dest: Some(Dest::Str(dest)), args } => {
+                    if let Some(Arg::Str(text)) = args.first() {
+                        let dest = u32::from(function.strings[dest.index()]);
+                        area = area.max(Quoted::new(capacity(text), dest).size());
                     }
                 }
                 Inst::Call {

@@ -19,6 +19,8 @@ use crate::sema::walk;
 const ROUNDS: usize = 6;
 /// `comm` of a task.
 const EXECNAME: u32 = 16;
+/// What `ctime` makes.
+const MOMENT: u32 = 25;
 /// Digits of any number in any base, with a sign and a prefix.
 const NUMBER: u32 = 26;
 
@@ -310,6 +312,9 @@ impl Capacities {
                 (Intrinsic::Execname, _) => EXECNAME,
                 (Intrinsic::SearchText | Intrinsic::Matched, _) => self.searched,
                 (Intrinsic::Word | Intrinsic::FirstWords, [text, _]) => self.of(owner, text),
+                (Intrinsic::Ctime, _) => MOMENT,
+                // Four bytes for one, and quotation marks.
+                (Intrinsic::Quote, [text, ..]) => 4 * self.of(owner, text) + 2,
                 (Intrinsic::Substr, [text, _, length]) => {
                     let text = self.of(owner, text);
                     match length.kind {

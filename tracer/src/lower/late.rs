@@ -165,7 +165,7 @@ pub(super) fn runs(program: &Program, abilities: Abilities, stmt: &Stmt) -> bool
 struct Judge<'p> {
     program: &'p Program,
     abilities: Abilities,
-    /// Whether texts that `sprintf` makes count: they can be made, but are better made late.
+    /// Whether texts that `sprintf` and `text_str` make count: they can be made, but are better made late.
     texts: bool,
     seen: Vec<FunctionId>,
 }
@@ -176,6 +176,7 @@ impl Judge<'_> {
             return self.expr(subject);
         }
         let itself = match &expr.kind {
+            ExprKind::Intrinsic { intrinsic: Intrinsic::Quote | Intrinsic::Ctime, .. } if !self.texts => false,
             ExprKind::Intrinsic { intrinsic, .. } => {
                 intrinsic.domains() != Domains::User || intrinsic.effect() == Effect::Output
             }
@@ -476,9 +477,10 @@ impl<'p> Body<'_, 'p> {
 
     /// The value of a late local that the handler itself needs, from what was captured where it was assigned.
     pub(super) fn late_local_now(&mut self, local: LocalId, definition: &'p Expr) -> StrOp {
-        let is_made_here =
-            matches!(definition.kind, ExprKind::Print { to_string: true, .. } | ExprKind::Concat(..))
-                && !self.late_locals[&local].captured.iter().any(|(_, c)| matches!(c, Captured::Split(..)));
+        let (program, abilities) = (self.lower.program, self.lower.abilities);
+        let mut judge = Judge { program, abilities, texts: true, seen: Vec::new() };
+        let is_made_here = (matches!(definition.kind, ExprKind::Print { to_string: true, .. }) || judge.expr(definition))
+            && !self.late_locals[&local].captured.iter().any(|(_, c)| matches!(c, Captured::Split(..)));
         if !is_made_here {
             let name = self.declared(local).name.clone();
             self.unsupported(

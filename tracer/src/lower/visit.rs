@@ -16,7 +16,7 @@ use crate::lower::body::{Body, is_used_outside};
 use crate::lower::usage::Touches;
 use crate::lower::{Abilities, late};
 use crate::sema::program::{
-    ExprKind, Foreach, FunctionId, GlobalTy, Iterated, Place, Program, SortBy, Stmt, StmtKind, Ty,
+    ExprKind, Foreach, FunctionId, GlobalTy, Iterated, Place, Program, SortBy, Stmt, StmtKind,
 };
 use crate::sema::walk;
 use crate::source::Span;
@@ -43,8 +43,7 @@ pub(super) fn can_be_made(program: &Program, abilities: Abilities, foreach: &For
         (None, GlobalTy::Value(_)) => true,
         // When an element of a statistic was inserted, each CPU knows for itself.
         (None, GlobalTy::Stats(_)) => abilities.reads_statistics,
-        (Some((SortBy::Key(n), _)), _) => global.keys[usize::from(n)] == Ty::Long,
-        (Some((SortBy::Value, _)), GlobalTy::Value(ty)) => *ty == Ty::Long,
+        (Some((SortBy::Key(_), _)), _) | (Some((SortBy::Value, _)), GlobalTy::Value(_)) => true,
         (Some((SortBy::Value, _)), GlobalTy::Stats(_)) => number_of(StatOp::Count),
         (Some((SortBy::Stat(op), _)), _) => number_of(op),
     };
@@ -183,7 +182,7 @@ pub(super) fn cannot_move(body: &Body<'_, '_>, stmt: &Stmt) -> Option<Diagnostic
         }
         StmtKind::Foreach(foreach) if !can_be_made(program, abilities, foreach) => match &foreach.over {
             Iterated::Array { .. } => {
-                "an array can be visited unsorted, or sorted by a number; else do this in a timer or end probe"
+                "a handler cannot sort an array by this number of its statistics; do this in a timer or end probe"
             }
             Iterated::Hist { .. } => {
                 "buckets can be visited in their own order; else do this in a timer or end probe"

@@ -2,7 +2,7 @@
 //!
 //! What follows a string's NUL is unspecified, so a comparison stops there.
 
-use super::super::vcode::{Base, Constant, VInsn, VReg};
+use super::super::vcode::{Base, Constant, Label, VInsn, VReg};
 use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
 use tracer_common::ir::{CmpOp, LongOp, StrOp, StrVar, Var};
@@ -71,10 +71,33 @@ impl Selector<'_, '_> {
     fn compare_words(&mut self, op: CmpOp, dst: VReg, left: StrOp, right: StrOp) {
         let limit = align8(self.string_capacity(left).min(self.string_capacity(right)));
         let (a, b) = (self.loop_base(left), self.loop_base(right));
-        let (index, result) = (self.reg(), self.reg());
+        let result = self.reg();
+        let (equal, done) = (self.block(false), self.block(false));
+        let (x, y) = self.first_difference((a, b), limit, equal);
+        let unsigned = match op {
+            CmpOp::Eq | CmpOp::Ne => None,
+            CmpOp::Lt | CmpOp::Le => Some(JumpOp::Lt),
+            CmpOp::Gt | CmpOp::Ge => Some(JumpOp::Gt),
+        };
+        self.constant(result, i64::from(op != CmpOp::Eq));
+        if let Some(unsigned) = unsigned {
+            self.by_first_byte(x, y);
+            self.jump_if(unsigned, x, y, done);
+            self.constant(result, 0);
+        }
+        self.jump(done);
+        self.at(equal);
+        self.constant(result, i64::from(matches!(op, CmpOp::Eq | CmpOp::Le | CmpOp::Ge)));
+        self.jump(done);
+        self.at(done);
+        self.mov(dst, result);
+    }
+
+    /// The words where strings differ, as they are in memory; goes to `equal` where they do not within `limit` bytes.
+    pub(super) fn first_difference(&mut self, (a, b): (VReg, VReg), limit: u32, equal: Label) -> (VReg, VReg) {
+        let index = self.reg();
         self.constant(index, 0);
-        let (head, equal, differ, done) =
-            (self.block(false), self.block(false), self.block(false), self.block(false));
+        let (head, differ) = (self.block(false), self.block(false));
         self.jump(head);
         self.at(head);
         let (x, y) = (self.word_at(a, index), self.word_at(b, index));
@@ -97,24 +120,29 @@ impl Selector<'_, '_> {
         self.alu(AluOp::Or, same, x);
         let end = self.zero_byte(same);
         self.jump_if(JumpOp::Ne, end, 0, equal);
-        let unsigned = match op {
-            CmpOp::Eq | CmpOp::Ne => None,
-            CmpOp::Lt | CmpOp::Le => Some(JumpOp::Lt),
-            CmpOp::Gt | CmpOp::Ge => Some(JumpOp::Gt),
-        };
-        self.constant(result, i64::from(op != CmpOp::Eq));
-        if let Some(unsigned) = unsigned {
-            self.push(VInsn::BigEndian { dst: x });
-            self.push(VInsn::BigEndian { dst: y });
-            self.jump_if(unsigned, x, y, done);
-            self.constant(result, 0);
-        }
-        self.jump(done);
-        self.at(equal);
-        self.constant(result, i64::from(matches!(op, CmpOp::Eq | CmpOp::Le | CmpOp::Ge)));
-        self.jump(done);
-        self.at(done);
-        self.mov(dst, result);
+        (x, y)
+    }
+
+    /// Makes words numbers that compare, without signs, as their bytes do.
+    pub(super) fn by_first_byte(&mut self, x: VReg, y: VReg) {
+        self.push(VInsn::BigEndian { dst: x });
+        self.push(VInsn::BigEndian { dst: y });
+    }
+
+    /// The first word of a string, as a number that compares, with its sign, as the string does.
+    pub(super) fn first_word(&mut self, text: Memory) -> VReg {
+        let word = self.load_from(Size::Dw, text);
+        // What is behind the NUL goes: the lowest bit that is set stands for it.
+        let (end, kept) = (self.zero_byte(word), self.reg());
+        self.mov(kept, end);
+        self.alu(AluOp::Neg, kept, 0);
+        self.alu(AluOp::And, kept, end);
+        self.alu(AluOp::Sub, kept, 1);
+        self.alu(AluOp::And, word, kept);
+        self.push(VInsn::BigEndian { dst: word });
+        let sign = self.known(Constant::Number(i64::MIN));
+        self.alu(AluOp::Xor, word, sign);
+        word
     }
 
     fn word_at(&mut self, base: VReg, index: VReg) -> VReg {

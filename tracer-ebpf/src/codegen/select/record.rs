@@ -226,7 +226,7 @@ impl Selector<'_, '_> {
             (self.labels[catch.index()], self.caught_address(), self.caught_memory());
         self.aside(label, |s| {
             for (shift, to) in [(32, text.at(at)), (0, text.at(at + 8))] {
-                let digits = s.hexadecimal(caught, shift);
+                let digits = s.hexadecimal(caught, shift, b'a');
                 s.store(Size::Dw, to, digits);
             }
             // What follows the zeros in front moves over them.
@@ -241,8 +241,8 @@ impl Selector<'_, '_> {
         label
     }
 
-    /// Eight hexadecimal digits of 32 bits, the first in the lowest byte.
-    fn hexadecimal(&mut self, value: VReg, shift: i32) -> VReg {
+    /// Eight hexadecimal digits of 32 bits, the first in the lowest byte; `ten` is the digit of ten.
+    pub(super) fn hexadecimal(&mut self, value: VReg, shift: i32, ten: u8) -> VReg {
         let (digits, other) = (self.reg(), self.reg());
         self.mov(digits, value);
         if shift != 0 {
@@ -260,7 +260,7 @@ impl Selector<'_, '_> {
             let mask = self.known(Constant::Number(mask));
             self.alu(AluOp::And, digits, mask);
         }
-        // Bytes of ten and more get the distance from '9' + 1 to 'a'.
+        // Bytes of ten and more get the distance from '9' + 1.
         let letters = self.reg();
         self.mov(letters, digits);
         let six = self.known(Constant::Number(0x0606_0606_0606_0606));
@@ -268,7 +268,7 @@ impl Selector<'_, '_> {
         self.alu(AluOp::Rsh, letters, 4);
         let ones = self.known(Constant::Number(0x0101_0101_0101_0101));
         self.alu(AluOp::And, letters, ones);
-        self.alu(AluOp::Mul, letters, i32::from(b'a' - b'9' - 1));
+        self.alu(AluOp::Mul, letters, i32::from(ten - b'9' - 1));
         let zero = self.known(Constant::Number(0x3030_3030_3030_3030));
         self.alu(AluOp::Add, digits, zero);
         self.alu(AluOp::Add, digits, letters);

@@ -375,6 +375,16 @@ impl Selector<'_, '_> {
                     self.replace(dest, [*text, *needle, *with]);
                 }
             }
+            (Intrinsic::Quote, [Arg::Str(text), Arg::Long(most), Arg::Long(marks)]) => {
+                if let Some(Dest::Str(dest)) = dest {
+                    self.quote(dest, *text, *most, *marks);
+                }
+            }
+            (Intrinsic::Ctime, [Arg::Long(seconds)]) => {
+                if let Some(Dest::Str(dest)) = dest {
+                    return self.ctime(dest, *seconds);
+                }
+            }
             (Intrinsic::Strtol, [Arg::Str(text), Arg::Long(base)]) => {
                 if let Some(var) = long_dest(intrinsic, dest) {
                     self.strtol(var, *text, *base);

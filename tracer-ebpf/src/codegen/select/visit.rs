@@ -12,7 +12,7 @@ use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
 use alloc::format;
 use tracer_common::ir::{Dest, GlobalId, GlobalTy, Inst, Iter, Key, LongOp, SortBy, Term, Ty};
-use tracer_common::layout::{MapKind, MapSpec, align8};
+use tracer_common::layout::{MapKind, MapSpec, align8, size_of};
 use tracer_common::stat::StatOp;
 
 /// Elements in the heap.
@@ -43,6 +43,8 @@ pub(super) struct Visit {
     entries: u32,
     /// Whether entries hold values.
     values: bool,
+    /// The string that decides the order: where it is in an entry, its size, and whether smaller ones come first.
+    text: Option<(u32, u32, bool)>,
 }
 
 impl Selector<'_, '_> {
@@ -52,14 +54,26 @@ impl Selector<'_, '_> {
         }
         let started =
             self.function.blocks.iter().flat_map(|block| &block.insts).find_map(|(inst, _)| match inst {
-                Inst::Iterate { iter: i, global, .. } if *i == iter => Some(*global),
+                Inst::Iterate { iter: i, global, sort, .. } if *i == iter => Some((*global, *sort)),
                 _ => None,
             });
-        let Some(global) = started else { panic!("this is a bug: {iter} visits no array (ir::verify)") };
+        let Some((global, sort)) = started else {
+            panic!("this is a bug: {iter} visits no array (ir::verify)")
+        };
         let with_value =
             |term: &Term| matches!(term, Term::IterNext { iter: i, value: Some(_), .. } if *i == iter);
-        let values = self.function.blocks.iter().any(|block| with_value(&block.term.0));
         let layout = &self.shared.layout.globals[global.index()];
+        let known = &self.shared.module.globals[global.index()];
+        let text = sort.and_then(|(by, ascending)| {
+            let (at, ty) = match (by, known.ty.clone()) {
+                (SortBy::Key(n), _) => (layout.keys[usize::from(n)], known.keys[usize::from(n)]),
+                (SortBy::Value, GlobalTy::Value(ty)) => (layout.key_size, ty),
+                _ => return None,
+            };
+            matches!(ty, Ty::Str(_)).then(|| (at, size_of(ty), ascending))
+        });
+        let values = self.function.blocks.iter().any(|block| with_value(&block.term.0))
+            || text.is_some_and(|(at, ..)| at >= layout.key_size);
         let size = layout.key_size + if values { align8(layout.value_size) } else { 0 };
         let most = self.shared.module.globals[global.index()].max_entries;
         let state = KEYS + layout.key_size;
@@ -72,7 +86,7 @@ impl Selector<'_, '_> {
         let entries = array("visit", size, most);
         let heap = array("heap", 8 * WORDS, most);
         let state = array("state", state, 1);
-        let visit = Visit { global, state, left: self.reg(), heap, entries, values };
+        let visit = Visit { global, state, left: self.reg(), heap, entries, values, text };
         self.visits.push((iter, visit));
         visit
     }
@@ -266,12 +280,12 @@ impl Selector<'_, '_> {
                 let n = usize::from(n);
                 match self.shared.module.globals[global.index()].keys[n] {
                     Ty::Long => self.load_from(Size::Dw, memory(key, layout.keys[n])),
-                    Ty::Str(_) => return Err(self.cannot_sort("keys that are strings")),
+                    Ty::Str(_) => self.first_word(memory(key, layout.keys[n])),
                 }
             }
             SortBy::Value => match self.shared.module.globals[global.index()].ty {
                 GlobalTy::Value(Ty::Long) => self.load_from(Size::Dw, memory(value, 0)),
-                GlobalTy::Value(Ty::Str(_)) => return Err(self.cannot_sort("values that are strings")),
+                GlobalTy::Value(Ty::Str(_)) => self.first_word(memory(value, 0)),
                 GlobalTy::Stats(_) => self.number_of(StatOp::Count, global, key)?,
             },
             SortBy::Stat(op) => self.number_of(op, global, key)?,
@@ -325,8 +339,30 @@ impl Selector<'_, '_> {
     fn before(&mut self, visit: Visit, one: Memory, other: Memory, (yes, no): (Label, Label)) {
         let (mine, theirs) = (self.load_from(Size::Dw, one), self.load_from(Size::Dw, other));
         self.jump_if(JumpOp::Slt, mine, theirs, yes);
-        if self.is_stable(visit.global) {
+        let is_stable = self.is_stable(visit.global);
+        if is_stable || visit.text.is_some() {
             self.jump_if(JumpOp::Sgt, mine, theirs, no);
+        }
+        if let Some((at, size, ascending)) = visit.text
+            && size > 8
+        {
+            let equal = self.block(false);
+            let texts = [one, other].map(|item| {
+                let entry = self.element_at(visit.entries, item.at(NUMBER), no);
+                let place = self.reg();
+                if let Base::Reg(entry) = entry.base {
+                    self.mov(place, entry);
+                }
+                self.alu(AluOp::Add, place, at as i32);
+                place
+            });
+            let (mine, theirs) = self.first_difference((texts[0], texts[1]), size, equal);
+            self.by_first_byte(mine, theirs);
+            self.jump_if(if ascending { JumpOp::Lt } else { JumpOp::Gt }, mine, theirs, yes);
+            self.jump(no);
+            self.at(equal);
+        }
+        if is_stable {
             let (mine, theirs) = (self.load_from(Size::Dw, one.at(8)), self.load_from(Size::Dw, other.at(8)));
             self.jump_if(JumpOp::Slt, mine, theirs, yes);
         }

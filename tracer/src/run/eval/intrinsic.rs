@@ -133,7 +133,7 @@ impl Evaluator<'_> {
             }
             Intrinsic::Ctime => match string::ctime(long(0)) {
                 Ok(text) => Value::Str(text.into()),
-                Err(message) => return Err(RuntimeError::new(message, place)),
+                Err(kind) => return Err(RuntimeError::new(error_text(self.module, kind, 0), place)),
             },
             Intrinsic::TzOffset => Value::Long(self.host.time_zone().0),
             Intrinsic::TzName => Value::Str(self.host.time_zone().1),

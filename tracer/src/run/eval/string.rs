@@ -83,14 +83,14 @@ pub(super) fn token<'t>(mut text: &'t [u8], separators: &[u8]) -> (&'t [u8], &'t
     (text, text)
 }
 
-/// A moment as `asctime` of C writes it: `Tue Nov 14 22:13:20 2023`. `Err` with the words for what SystemTap does not
-/// convert: what a 32-bit `time_t` does not hold.
-pub(super) fn ctime(seconds: i64) -> Result<String, &'static str> {
+/// A moment as `asctime` of C writes it: `Tue Nov 14 22:13:20 2023`. SystemTap does not convert what a 32-bit `time_t`
+/// does not hold.
+pub(super) fn ctime(seconds: i64) -> Result<String, ErrorKind> {
     if seconds > i64::from(i32::MAX) {
-        return Err("Time too far in the future to be converted");
+        return Err(ErrorKind::TimeFuture);
     }
     if seconds < i64::from(i32::MIN) {
-        return Err("Time too far in the past to be converted");
+        return Err(ErrorKind::TimePast);
     }
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Days from 1 March of year 0, in eras of 400 years, so that leap days come last.
@@ -196,8 +196,8 @@ mod tests {
         ] {
             assert_eq!(ctime(seconds).as_deref(), Ok(text));
         }
-        assert_eq!(ctime(2_147_483_648), Err("Time too far in the future to be converted"));
-        assert_eq!(ctime(i64::MIN), Err("Time too far in the past to be converted"));
+        assert_eq!(ctime(2_147_483_648), Err(ErrorKind::TimeFuture));
+        assert_eq!(ctime(i64::MIN), Err(ErrorKind::TimePast));
     }
 
     #[test]
