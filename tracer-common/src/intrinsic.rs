@@ -133,7 +133,12 @@ intrinsics! {
     /// Counts a hit that is given up because the entry of the function was not seen.
     Unseen = "unseen"() -> None, Kernel, Output, false;
     /// The kernel's count of timer ticks.
-    Jiffies = "jiffies"() -> Long, Kernel, Context, false;
+    Jiffies = "jiffies"() -> Long, Both, Context, false;
+    /// How many of them are in a second.
+    Hz = "hz"() -> Long, Both, Context, false;
+    /// A number at a kernel address, with its sign; what it is called in the text of its fault is the second argument, a
+    /// constant (`record::NUMBERS`). Raises that fault.
+    KernelNumber = "kernel_number"(Long, Long) -> Long, Both, Context, true;
     /// Bytes before the NUL.
     Strlen = "strlen"(Str) -> Long, Both, Pure, false;
     /// `substr(s, start, length)`: "" where it is out of range.
@@ -218,6 +223,8 @@ intrinsics! {
     System = "system"(Str) -> None, User, Output, false;
     /// Writes a line to the kernel's log with that level, or to its trace when the level is below 0.
     KernelLog = "kernel_log"(Long, Str) -> None, User, Output, false;
+    /// Goes on with the next output file (`-o`).
+    SwitchFile = "switch_file"() -> None, User, Output, false;
     /// Prints a line.
     Log = "log"(Str) -> None, User, Output, false;
     /// Prints `WARNING: ` and a line on standard error.
@@ -231,8 +238,8 @@ intrinsics! {
 impl Intrinsic {
     /// Whether it says the same for as long as a handler runs.
     pub fn is_steady(self) -> bool {
-        use Intrinsic::{Cpu, Gid, Pid, Target, TaskCurrent, Tid, Uid};
-        matches!(self, Pid | Tid | Uid | Gid | Cpu | Target | TaskCurrent)
+        use Intrinsic::{Cpu, Gid, Hz, Pid, Target, TaskCurrent, Tid, Uid};
+        matches!(self, Pid | Tid | Uid | Gid | Cpu | Target | TaskCurrent | Hz)
     }
 
     /// Whether it takes a stack.

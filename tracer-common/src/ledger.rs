@@ -25,6 +25,8 @@ pub const ZERO: u32 = 56;
 /// Offset of the number (64 bits) of programs under way that may sleep: no grace period waits for them. In a cache line of
 /// its own, because it changes with every hit.
 pub const UNDER_WAY: u32 = 64;
+/// Offset of how often the kernel ticks in a second (64 bits): `HZ()`.
+pub const HZ: u32 = 72;
 /// Counters in a row.
 pub const CELLS: u32 = 10;
 

@@ -38,6 +38,9 @@ impl Limits {
         backtrace: 20,
     };
 
+    /// As many frames as the kernel ever takes (`kernel.perf_event_max_stack`); larger limits mean this one.
+    pub const DEEPEST_BACKTRACE: u32 = 127;
+
     /// SystemTap's name and the value of each limit.
     pub fn all(&self) -> [(&'static str, u64); 9] {
         [
@@ -80,7 +83,7 @@ impl Limits {
             "MAXERRORS" => self.errors = value.min(u64::from(u32::MAX)) as u32,
             "MAXSKIPPED" => self.skipped = value.min(u64::from(u32::MAX)) as u32,
             "MAXTRYLOCK" => self.trylock = small(1 << 20)?,
-            "MAXBACKTRACE" => self.backtrace = small(127)?,
+            "MAXBACKTRACE" => self.backtrace = small(1 << 20)?.min(Limits::DEEPEST_BACKTRACE),
             _ => return Err(alloc::format!("unknown limit {name}")),
         }
         Ok(())

@@ -18,7 +18,7 @@
 //! [`FILE`] carries three longs: a process, an address in it, and the inode of the file that is mapped there, whose
 //! unwind table is not known. It is sent once for each inode.
 
-use crate::ir::{Module, Place, Space};
+use crate::ir::{Module, Place, Space, Width};
 use crate::limits::Limits;
 use alloc::format;
 use alloc::string::String;
@@ -100,6 +100,16 @@ pub enum ErrorKind {
     TimeFuture = 20,
     /// The same before them.
     TimePast = 21,
+    /// A `char` could not be read from kernel memory; the argument is its address.
+    KernelCharFault = 22,
+    /// A `short`.
+    KernelShortFault = 23,
+    /// An `int`.
+    KernelIntFault = 24,
+    /// A `long`.
+    KernelLongFault = 25,
+    /// A pointer.
+    KernelPointerFault = 26,
 }
 
 /// The words for an error of the kernel side, without its place. A [`ErrorKind::Message`] brings its own.
@@ -113,7 +123,12 @@ pub fn error_text(module: &Module, kind: ErrorKind, argument: u64) -> String {
         | ErrorKind::KernelStringFault
         | ErrorKind::UserBytesFault
         | ErrorKind::KernelBytesFault
-        | ErrorKind::UserWideFault => {
+        | ErrorKind::UserWideFault
+        | ErrorKind::KernelCharFault
+        | ErrorKind::KernelShortFault
+        | ErrorKind::KernelIntFault
+        | ErrorKind::KernelLongFault
+        | ErrorKind::KernelPointerFault => {
             let (before, after) = kind.around_address().unwrap_or_default();
             format!("{before}{argument:x}{after}")
         }
@@ -127,15 +142,24 @@ pub fn error_text(module: &Module, kind: ErrorKind, argument: u64) -> String {
         ErrorKind::Nesting => "MAXNESTING exceeded".into(),
         ErrorKind::HistogramIndex => "histogram index out of range".into(),
         ErrorKind::Registers => NO_REGISTERS.into(),
-        ErrorKind::GroupOfFailed => {
-            format!("Attempted to get subexpression {} from failed match", argument as i64)
+        ErrorKind::GroupOfFailed | ErrorKind::GroupMissing => {
+            let (before, after) = kind.around_number().unwrap_or_default();
+            format!("{before}{}{after}", argument as i64)
         }
-        ErrorKind::GroupMissing => format!("Attempted to get nonexistent subexpression {}", argument as i64),
         ErrorKind::NoGroups => "Attempted to get subexpression count from failed match".into(),
         ErrorKind::TimeFuture => "Time too far in the future to be converted".into(),
         ErrorKind::TimePast => "Time too far in the past to be converted".into(),
     }
 }
+
+/// Numbers in kernel memory: their faults and widths.
+pub const NUMBERS: [(ErrorKind, Width); 5] = [
+    (ErrorKind::KernelCharFault, Width { bytes: 1, signed: true }),
+    (ErrorKind::KernelShortFault, Width { bytes: 2, signed: true }),
+    (ErrorKind::KernelIntFault, Width { bytes: 4, signed: true }),
+    (ErrorKind::KernelLongFault, Width { bytes: 8, signed: true }),
+    (ErrorKind::KernelPointerFault, Width { bytes: 8, signed: true }),
+];
 
 /// The words for a machine register where there are none.
 pub const NO_REGISTERS: &str = "cannot access CPU registers in this context";
@@ -170,6 +194,11 @@ impl ErrorKind {
             ErrorKind::UserBytesFault => Some(("Unable to access user space data at 0x", "")),
             ErrorKind::KernelBytesFault => Some(("Unable to access kernel space data at 0x", "")),
             ErrorKind::UserWideFault => Some(("user string copy fault at 0x", " [man error::fault]")),
+            ErrorKind::KernelCharFault => Some(("kernel char copy fault at 0x", " [man error::fault]")),
+            ErrorKind::KernelShortFault => Some(("kernel short copy fault at 0x", " [man error::fault]")),
+            ErrorKind::KernelIntFault => Some(("kernel int copy fault at 0x", " [man error::fault]")),
+            ErrorKind::KernelLongFault => Some(("kernel long copy fault at 0x", " [man error::fault]")),
+            ErrorKind::KernelPointerFault => Some(("kernel pointer copy fault at 0x", " [man error::fault]")),
             ErrorKind::Division
             | ErrorKind::Overflow
             | ErrorKind::Empty
@@ -184,6 +213,14 @@ impl ErrorKind {
             | ErrorKind::TimeFuture
             | ErrorKind::TimePast => None,
         }
+    }
+
+    /// What stands before and behind the number in the text of an error that has one.
+    pub fn around_number(self) -> Option<(&'static str, &'static str)> {
+        if self == ErrorKind::GroupOfFailed {
+            return Some(("Attempted to get subexpression ", " from failed match"));
+        }
+        (self == ErrorKind::GroupMissing).then_some(("Attempted to get nonexistent subexpression ", ""))
     }
 
     /// The fault of a number.
@@ -213,7 +250,7 @@ impl ErrorKind {
     }
 
     /// All of them.
-    pub const ALL: [ErrorKind; 21] = [
+    pub const ALL: [ErrorKind; 26] = [
         ErrorKind::Division,
         ErrorKind::KernelFault,
         ErrorKind::UserFault,
@@ -235,6 +272,11 @@ impl ErrorKind {
         ErrorKind::NoGroups,
         ErrorKind::TimeFuture,
         ErrorKind::TimePast,
+        ErrorKind::KernelCharFault,
+        ErrorKind::KernelShortFault,
+        ErrorKind::KernelIntFault,
+        ErrorKind::KernelLongFault,
+        ErrorKind::KernelPointerFault,
     ];
 
     /// The kind behind a number on the wire.

@@ -388,6 +388,7 @@ impl Driver<'_> {
             command,
             pid,
             output: self.session.output.clone(),
+            switch: self.session.switch,
             timeout: self.session.timeout,
             strict: self.session.strict,
             verbose: self.session.verbose,

@@ -66,6 +66,15 @@ pub enum Target {
     Process(u32),
 }
 
+/// `-S`: when output goes on in another file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Switch {
+    /// Bytes that a file may have.
+    pub size: u64,
+    /// How many files are kept.
+    pub most: Option<usize>,
+}
+
 /// Everything that was asked for.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Session {
@@ -91,6 +100,8 @@ pub struct Session {
     pub debug_folders: Vec<PathBuf>,
     /// `-o`.
     pub output: Option<PathBuf>,
+    /// `-S`.
+    pub switch: Option<Switch>,
     /// `-T`.
     pub timeout: Option<Duration>,
     /// `-v`, counted.

@@ -13,7 +13,7 @@ use tracer_common::limits::Limits;
 
 use crate::cli::accepted::Accepted;
 use crate::diagnostics::suggest;
-use crate::session::{Dump, Pass, Script, Session, Target};
+use crate::session::{Dump, Pass, Script, Session, Switch, Target};
 
 /// Runs SystemTap scripts on eBPF: no compiler, no kernel headers, no module.
 #[derive(Parser, Debug)]
@@ -57,6 +57,9 @@ pub struct Typed {
     /// Write the output to a file
     #[arg(short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Go on with another output file (FILE.1, FILE.2 …) after so many megabytes, and keep the last N files
+    #[arg(short = 'S', value_name = "MEGABYTES[,N]", requires = "output")]
+    switch: Option<String>,
     /// End after so many seconds
     #[arg(short = 'T', value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -123,11 +126,26 @@ pub struct Typed {
     /// List the functions of the library
     #[arg(long)]
     dump_functions: bool,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true)]
+    monitor: Option<Option<String>>,
+    #[arg(long, hide = true)]
+    remote: Option<String>,
     #[command(flatten)]
     accepted: Accepted,
     /// The script's file (`-` is standard input), then the script's arguments; those that begin with `-` come after `--`
     #[arg(value_name = "FILE ARGS")]
     rest: Vec<String>,
+}
+
+/// `-S SIZE[,N]`: bytes of an output file, and how many files are kept.
+fn switch(text: &str) -> Result<Switch, String> {
+    let wrong = || format!("-S {text}: a number of megabytes, and perhaps a comma and a number of files");
+    let positive = |text: &str| text.parse::<u32>().ok().filter(|number| *number > 0).ok_or_else(wrong);
+    let (size, most) = match text.split_once(',') {
+        Some((size, most)) => (size, Some(positive(most)? as usize)),
+        None => (text, None),
+    };
+    Ok(Switch { size: u64::from(positive(size)?) << 20, most })
 }
 
 /// Names of `-D` that SystemTap's runtime knows and ours has no use for.
@@ -170,6 +188,12 @@ impl Typed {
                 None => return Err("no script: give a file, or its text with -e (--help shows more)".into()),
             }
         };
+        if self.monitor.is_some() {
+            return Err("--monitor is not there: print what matters from a timer probe".into());
+        }
+        if self.remote.is_some() {
+            return Err("--remote is not there: run tracer on that machine, over ssh".into());
+        }
         let (mut limits, mut warnings) = (Limits::STAP, Vec::new());
         for define in &self.define {
             if NO_LIMITS.iter().any(|start| define.starts_with(start)) {
@@ -185,6 +209,9 @@ impl Typed {
             let (_, value) = split(define, "-D")?;
             let value: u64 = value.parse().map_err(|_| format!("-D {define}: {value} is not a number"))?;
             limits.set(name, value).map_err(|why| format!("-D {define}: {why}"))?;
+            if let Some(kept) = limits.get(name).filter(|kept| *kept != value) {
+                warnings.push(format!("-D {define}: no stack is deeper than {kept} frames"));
+            }
         }
         if self.suppress_handler_errors {
             limits.skipped = u32::MAX;
@@ -219,6 +246,7 @@ impl Typed {
                 self.debuginfo_path.or_else(|| std::env::var("SYSTEMTAP_DEBUGINFO_PATH").ok()),
             ),
             output: self.output,
+            switch: self.switch.as_deref().map(switch).transpose()?,
             timeout: self.timeout.map(Duration::from_secs),
             verbose: self.verbose,
             no_warnings: self.no_warnings,
@@ -324,6 +352,16 @@ mod tests {
         assert!(session(&["-D", "MAXACTION", "x"]).expect_err("no value").contains("NAME=VALUE"));
         let unknown = session(&["-D", "MAXACTON=1", "x"]).expect("a session").warnings;
         assert_eq!(unknown, ["-D MAXACTON=1: tracer has no limit MAXACTON (similar: 'MAXACTION')"]);
+        let deep = session(&["-D", "MAXBACKTRACE=200", "x"]).expect("a session");
+        assert_eq!(deep.warnings, ["-D MAXBACKTRACE=200: no stack is deeper than 127 frames"]);
+        assert_eq!(deep.limits.backtrace, 127);
+        assert!(session(&["--monitor=2", "x"]).expect_err("no view").contains("timer"));
+        assert!(session(&["--remote", "there", "x"]).expect_err("not here").contains("ssh"));
+        for wrong in ["0", "x", "1,", "1,0", "-1"] {
+            assert!(session(&["-o", "f", &format!("-S{wrong}"), "x"]).is_err(), "-S{wrong}");
+        }
+        let switch = session(&["-o", "f", "-S", "2,3", "x"]).expect("a session").switch;
+        assert_eq!(switch, Some(Switch { size: 2 << 20, most: Some(3) }));
         let flag = session(&["-DFLAG", "-DNAME=text", "x"]).expect("a session").warnings;
         assert_eq!(flag.len(), 2, "{flag:?}");
         assert!(session(&["-x", "1", "-c", "true", "-e", ""]).is_err());

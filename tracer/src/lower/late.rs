@@ -176,7 +176,9 @@ impl Judge<'_> {
             return self.expr(subject);
         }
         let itself = match &expr.kind {
-            ExprKind::Intrinsic { intrinsic: Intrinsic::Quote | Intrinsic::Ctime, .. } if !self.texts => false,
+            ExprKind::Intrinsic { intrinsic: Intrinsic::Quote | Intrinsic::Ctime, .. } if !self.texts => {
+                false
+            }
             ExprKind::Intrinsic { intrinsic, .. } => {
                 intrinsic.domains() != Domains::User || intrinsic.effect() == Effect::Output
             }
@@ -479,7 +481,8 @@ impl<'p> Body<'_, 'p> {
     pub(super) fn late_local_now(&mut self, local: LocalId, definition: &'p Expr) -> StrOp {
         let (program, abilities) = (self.lower.program, self.lower.abilities);
         let mut judge = Judge { program, abilities, texts: true, seen: Vec::new() };
-        let is_made_here = (matches!(definition.kind, ExprKind::Print { to_string: true, .. }) || judge.expr(definition))
+        let is_made_here = (matches!(definition.kind, ExprKind::Print { to_string: true, .. })
+            || judge.expr(definition))
             && !self.late_locals[&local].captured.iter().any(|(_, c)| matches!(c, Captured::Split(..)));
         if !is_made_here {
             let name = self.declared(local).name.clone();

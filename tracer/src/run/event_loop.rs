@@ -32,6 +32,8 @@ pub enum Event {
     },
     /// SIGINT, SIGTERM, SIGHUP.
     Signal,
+    /// SIGUSR2: another output file.
+    Switch,
     /// The command of `-c`, or the process of `-x`, ended.
     TargetEnded,
     /// `-T` ran out.
@@ -46,7 +48,7 @@ const BEAT: Duration = Duration::from_millis(200);
 /// probes are attached ends the session as later ones do.
 pub struct EventLoop {
     runtime: Runtime,
-    signals: Vec<Signal>,
+    signals: Vec<(Signal, Event)>,
 }
 
 impl EventLoop {
@@ -55,8 +57,14 @@ impl EventLoop {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
         let inside = runtime.enter();
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let signals = kinds.map(signal).into_iter().collect::<Result<_, _>>().map_err(RunError::Runtime)?;
+        let kinds = [
+            (SignalKind::interrupt(), Event::Signal),
+            (SignalKind::terminate(), Event::Signal),
+            (SignalKind::hangup(), Event::Signal),
+            (SignalKind::user_defined2(), Event::Switch),
+        ];
+        let caught = kinds.map(|(kind, event)| Ok((signal(kind)?, event)));
+        let signals = caught.into_iter().collect::<Result<_, _>>().map_err(RunError::Runtime)?;
         drop(inside);
         Ok(EventLoop { runtime, signals })
     }
@@ -74,7 +82,7 @@ impl EventLoop {
 }
 
 async fn events(
-    signals: Vec<Signal>,
+    signals: Vec<(Signal, Event)>,
     session: &mut Session<'_>,
     kernel: &mut Option<Kernel>,
     timeout: Option<Duration>,
@@ -87,11 +95,11 @@ async fn events(
             tokio::spawn(timer(send.clone(), event, period, randomize));
         }
     }
-    for mut signals in signals {
+    for (mut signals, event) in signals {
         let send = send.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                if send.send(Event::Signal).await.is_err() {
+                if send.send(event).await.is_err() {
                     break;
                 }
             }
@@ -160,6 +168,7 @@ async fn events(
                 session.handler(function, &[], site);
             }
             Some(Event::Signal | Event::TargetEnded | Event::TimeOut) => session.host.exiting = true,
+            Some(Event::Switch) => crate::run::eval::Host::sink(&mut session.host).switch(),
             Some(Event::Timer { .. } | Event::Records) | None => {}
         }
         if let Some(kernel) = kernel {

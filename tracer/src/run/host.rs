@@ -149,6 +149,14 @@ impl Host for RealHost {
         self.sink.message(&[b"WARNING: ", text].concat());
     }
 
+    fn tick_ns(&mut self) -> i64 {
+        clock::tick_ns()
+    }
+
+    fn jiffies(&mut self) -> i64 {
+        self.memory.jiffies()
+    }
+
     fn time_zone(&mut self) -> (i64, Vec<u8>) {
         clock::time_zone()
     }

@@ -94,6 +94,7 @@ impl Kernel {
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |d| d.as_nanos() as i64);
         ledger.store(ledger::REALTIME_OFFSET as usize, (realtime - clock::monotonic_ns()) as u64);
+        ledger.store(ledger::HZ as usize, (1_000_000_000 / clock::tick_ns()) as u64);
         let records = find(record::MAP)?.duplicate().map_err(|error| RunError::map(record::MAP, error))?;
         let locks = index(LOCKS).map(|n| maps[n].duplicate()).transpose();
         let locks = locks.map_err(|error| RunError::map(LOCKS, error))?;

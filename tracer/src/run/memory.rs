@@ -15,7 +15,8 @@ use tracer_ebpf::isa::{AluOp, Helper, Imm64, Insn, JumpOp, Reg, Size, Src, encod
 use crate::sys::bpf::{AttachType, ProgLoad, ProgType, Program, prog_load_quietly};
 use crate::sys::bpf_map::BpfMap;
 
-/// Bytes that are read at a time; behind them the map's value has the helper's answer and the address of our task.
+/// Bytes that are read at a time; behind them the map's value has the helper's answer, the address of our task, and the
+/// kernel's count of ticks.
 const MOST: u32 = 256;
 
 /// Reads memory. What cannot be read at all reads as bad addresses do.
@@ -38,10 +39,19 @@ impl Memory {
 
     /// The address of the `struct task_struct` that runs us; 0 where it cannot be known.
     pub fn task(&mut self) -> i64 {
+        self.answer(8)
+    }
+
+    /// The kernel's count of ticks; 0 where it cannot be known.
+    pub fn jiffies(&mut self) -> i64 {
+        self.answer(16)
+    }
+
+    fn answer(&mut self, offset: usize) -> i64 {
         let reader = self.kernel.get_or_insert_with(Reader::new).as_ref();
         let value = reader.and_then(|reader| reader.run(0, 0));
-        let task = value.and_then(|value| value[MOST as usize + 8..].try_into().ok());
-        task.map_or(0, i64::from_le_bytes)
+        let at = MOST as usize + offset;
+        value.and_then(|value| value[at..at + 8].try_into().ok()).map_or(0, i64::from_le_bytes)
     }
 
     /// Fills bytes from a process's memory; false when the address is bad, or there is no process.
@@ -65,7 +75,7 @@ impl Reader {
             name: "memory".to_owned(),
             kind: MapKind::Array,
             key_size: 4,
-            value_size: MOST + 16,
+            value_size: MOST + 24,
             max_entries: 1,
         };
         let found = BpfMap::create(&spec).ok()?;
@@ -98,7 +108,7 @@ impl Reader {
 }
 
 /// Copies as many bytes as its second argument says, from the address that is its first, into the map, and says what
-/// task it runs in.
+/// task it runs in, and when.
 fn copies(map: i32) -> Vec<u8> {
     let word = |dst, off| Insn::Load { size: Size::Dw, signed: false, dst, base: Reg::R1, off };
     let value = |dst| Insn::LoadImm64 { dst, value: Imm64::MapValue { fd: map, offset: 0 } };
@@ -115,6 +125,9 @@ fn copies(map: i32) -> Vec<u8> {
         Insn::Call { helper: Helper::GetCurrentTask },
         value(Reg::R1),
         Insn::Store { size: Size::Dw, base: Reg::R1, off: MOST as i16 + 8, src: Src::Reg(Reg::R0) },
+        Insn::Call { helper: Helper::Jiffies64 },
+        value(Reg::R1),
+        Insn::Store { size: Size::Dw, base: Reg::R1, off: MOST as i16 + 16, src: Src::Reg(Reg::R0) },
         copy(Reg::R0, Src::Imm(0)),
         Insn::Exit,
     ];

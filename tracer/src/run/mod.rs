@@ -37,6 +37,7 @@ use tracer_ebpf::target::Target;
 
 use crate::artifact::Artifact;
 use crate::cache::Cache;
+use crate::session::Switch;
 use crate::sys::command::{self, Child};
 use crate::sys::limits;
 use crate::sys::process::Waiter;
@@ -130,6 +131,8 @@ pub struct Options {
     pub pid: Option<u32>,
     /// `-o`.
     pub output: Option<PathBuf>,
+    /// `-S`.
+    pub switch: Option<Switch>,
     /// `-T`.
     pub timeout: Option<Duration>,
     /// `--strict`.
@@ -145,7 +148,9 @@ pub struct Options {
 /// Runs an artifact; whether all went well.
 pub fn run(artifact: &Artifact, target: Option<&Target>, options: &Options) -> Result<bool, RunError> {
     let sink = match &options.output {
-        Some(path) => Output::file(path).map_err(|error| RunError::Output(path.clone(), error))?,
+        Some(path) => {
+            Output::file(path, options.switch).map_err(|error| RunError::Output(path.clone(), error))?
+        }
         None => Output::stdout(),
     };
     let mut host = RealHost::new(Box::new(sink));

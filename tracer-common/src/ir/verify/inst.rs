@@ -329,6 +329,11 @@ impl<'m> Verifier<'m> {
         {
             self.fail("user_write of a size that is not 1, 2, 4 or 8");
         }
+        if let (Intrinsic::KernelNumber, Some(which)) = (intrinsic, args.get(1))
+            && !matches!(which, Arg::Long(LongOp::Imm(0..5)))
+        {
+            self.fail("kernel_number of no kind");
+        }
         self.kinds(intrinsic.args().iter().map(ty), args.iter().map(kind_of), "argument");
         self.result(intrinsic.result().as_ref().map(ty), dest);
     }

@@ -94,7 +94,12 @@ impl Selector<'_, '_> {
     }
 
     /// The words where strings differ, as they are in memory; goes to `equal` where they do not within `limit` bytes.
-    pub(super) fn first_difference(&mut self, (a, b): (VReg, VReg), limit: u32, equal: Label) -> (VReg, VReg) {
+    pub(super) fn first_difference(
+        &mut self,
+        (a, b): (VReg, VReg),
+        limit: u32,
+        equal: Label,
+    ) -> (VReg, VReg) {
         let index = self.reg();
         self.constant(index, 0);
         let (head, differ) = (self.block(false), self.block(false));

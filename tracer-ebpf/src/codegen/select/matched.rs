@@ -110,10 +110,6 @@ impl Selector<'_, '_> {
         (number, patterns): (LongOp, StrOp),
         group: LongOp,
     ) -> Result {
-        if matches!(group, LongOp::Var(_)) && self.catch.is_some() && self.storage.caught.1 > 0 {
-            return self
-                .unsupported("matched() of a number that is no constant, where catch asks for the message,");
-        }
         let capacity = self.string_capacity(text);
         let (to, from) = (self.area(), self.string_address(text));
         let to = self.address(to);

@@ -8,7 +8,7 @@ use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{ContextKind, Dest, LongOp, OnFault, Source, Space, StrOp, Var, Width};
 use tracer_common::ledger::{self, Cell};
 use tracer_common::manifest::ProgramKind;
-use tracer_common::record::ErrorKind;
+use tracer_common::record::{ErrorKind, NUMBERS};
 
 /// Rows of the ledger whose header is within reach of an instruction's offset.
 const NEAR: u32 = 30_000;
@@ -116,6 +116,25 @@ impl Selector<'_, '_> {
         width: Width,
         on_fault: OnFault,
     ) -> Result {
+        self.load_or(dest, (space, ErrorKind::read_fault(space)), (address, offset), width, on_fault)
+    }
+
+    /// A number at a kernel address, whose fault has a text of its own.
+    pub(super) fn kernel_number(&mut self, dest: Var, address: LongOp, which: i64) -> Result {
+        let Some((kind, width)) = NUMBERS.get(which as usize) else {
+            panic!("this is a bug: a kernel number of no kind (ir::verify)")
+        };
+        self.load_or(dest, (Space::Kernel, *kind), (address, 0), *width, OnFault::Raise)
+    }
+
+    fn load_or(
+        &mut self,
+        dest: Var,
+        (space, fault): (Space, ErrorKind),
+        (address, offset): (LongOp, i32),
+        width: Width,
+        on_fault: OnFault,
+    ) -> Result {
         let Some(size) = Size::from_bytes(u32::from(width.bytes)) else {
             panic!("this is a bug: a read of {} bytes (ir::verify)", width.bytes)
         };
@@ -135,7 +154,7 @@ impl Selector<'_, '_> {
         let dst = self.var(dest);
         match on_fault {
             OnFault::Raise => {
-                self.raise_if(JumpOp::Ne, failed, 0, ErrorKind::read_fault(space), at);
+                self.raise_if(JumpOp::Ne, failed, 0, fault, at);
                 self.push(VInsn::Load { size, dst, base: buffer.base, off: buffer.off });
             }
             // The helper zeroes what it could not read.

@@ -9,10 +9,12 @@ use super::super::vcode::{Label, VInsn, VReg};
 use super::{Arg, Memory, Result, Selector};
 use crate::isa::{AluOp, JumpOp, Size};
 use tracer_common::format::{Conversion, ConversionKind, Part, Size as Width, WIDEST_NUMBER};
-use tracer_common::ir::{Arg as Value, FormatId, LongOp, StrVar};
+use tracer_common::ir::{Arg as Value, FormatId, StrVar};
 
 /// Bytes of the buffer: a sign, the characters and the NUL.
 const BUFFER: u32 = WIDEST_NUMBER + 2;
+/// Bytes of a number with its sign and NUL.
+pub(super) const DECIMAL: u32 = 22;
 /// Where the NUL stands.
 const LAST: u32 = BUFFER - 1;
 
@@ -41,35 +43,56 @@ impl Selector<'_, '_> {
             Some(Width::Fixed(width)) => width,
             Some(Width::Argument) | None => 0,
         };
-        let buffer = self.temporary(BUFFER);
-        self.store(Size::B, buffer.at(LAST), 0);
         let value = self.reg();
         self.set(value, *number);
-        let negative = (conversion.kind == ConversionKind::Signed).then(|| self.magnitude(value, *number));
-        let (start, done) = (self.reg(), self.block(false));
-        for digit in 0..digits {
-            let at = LAST - 1 - digit;
-            let character = self.digit(value, base, conversion.kind == ConversionKind::HexUpper);
-            self.store(Size::B, buffer.at(at), character);
-            let more = (digit + 1 < digits).then(|| self.block(false));
-            if let Some(more) = more {
-                self.jump_if(JumpOp::Ne, value, 0, more);
-            }
-            self.finish(buffer, at, (width, conversion.zero), negative, (start, done));
-            if let Some(more) = more {
-                self.at(more);
-            }
-        }
-        self.at(done);
+        let negative = (conversion.kind == ConversionKind::Signed).then(|| self.magnitude(value));
+        let upper = conversion.kind == ConversionKind::HexUpper;
+        let start = self.digits_from_last(value, (base, digits, upper), (width, conversion.zero), negative);
         let home = self.home(dest);
         self.string_from(home, self.capacity(dest), start.into());
         Ok(())
     }
 
+    /// The address of a number as decimal text, in the frame; at most [`DECIMAL`] bytes.
+    pub(super) fn decimal(&mut self, number: VReg) -> VReg {
+        let value = self.reg();
+        self.mov(value, number);
+        let negative = self.magnitude(value);
+        self.digits_from_last(value, (10, 20, false), (0, false), Some(negative))
+    }
+
+    /// Writes at most so many digits, and what stands before them; where the text starts.
+    fn digits_from_last(
+        &mut self,
+        value: VReg,
+        (base, digits, upper): (i32, u32, bool),
+        padding: (u32, bool),
+        negative: Option<VReg>,
+    ) -> VReg {
+        let buffer = self.temporary(BUFFER);
+        self.store(Size::B, buffer.at(LAST), 0);
+        let (start, done) = (self.reg(), self.block(false));
+        for digit in 0..digits {
+            let at = LAST - 1 - digit;
+            let character = self.digit(value, base, upper);
+            self.store(Size::B, buffer.at(at), character);
+            let more = (digit + 1 < digits).then(|| self.block(false));
+            if let Some(more) = more {
+                self.jump_if(JumpOp::Ne, value, 0, more);
+            }
+            self.finish(buffer, at, padding, negative, (start, done));
+            if let Some(more) = more {
+                self.at(more);
+            }
+        }
+        self.at(done);
+        start
+    }
+
     /// Makes a value positive, as an unsigned number; a register that is not 0 where it was negative.
-    fn magnitude(&mut self, value: VReg, number: LongOp) -> VReg {
+    fn magnitude(&mut self, value: VReg) -> VReg {
         let negative = self.reg();
-        self.set(negative, number);
+        self.mov(negative, value);
         self.alu(AluOp::Arsh, negative, 63);
         self.alu(AluOp::Xor, value, negative);
         self.alu(AluOp::Sub, value, negative);

@@ -4,6 +4,7 @@
 //! Either way every byte of it is written. A full ring is counted.
 
 use super::super::vcode::{Base, Constant, VInsn, VReg, VSrc};
+use super::number::DECIMAL;
 use super::{Failure, Memory, Result, Selector};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Size};
 use tracer_common::ir::{Arg, Block, LongOp, RecordId, StrOp, StrVar, Ty};
@@ -175,6 +176,12 @@ impl Selector<'_, '_> {
                 let label = self.digits_block(kind, catch, before.len() as u32);
                 self.jump(label);
             }
+            (None, VSrc::Reg(number)) if kind.around_number().is_some() => {
+                let caught = self.caught_address();
+                self.mov(caught, number);
+                let label = self.decimal_block(kind, catch);
+                self.jump(label);
+            }
             (_, argument) => {
                 let number = if let VSrc::Imm(number) = argument { number as u64 } else { 0 };
                 let text = record::error_text(self.shared.module, kind, number);
@@ -236,6 +243,39 @@ impl Selector<'_, '_> {
             let (to, from) = (s.address(text.at(at)), s.address(digits));
             let room = s.storage.caught.1 - at;
             s.call(Helper::ProbeReadKernelStr, &[to, room.into(), from]);
+            s.jump(target);
+        });
+        label
+    }
+
+    /// The block that writes the text of an error with a number in it.
+    fn decimal_block(&mut self, kind: ErrorKind, catch: Block) -> super::Label {
+        if let Some((_, label)) = self.digits.iter().find(|(known, _)| *known == (kind, catch)) {
+            return *label;
+        }
+        let label = self.block(true);
+        self.digits.push(((kind, catch), label));
+        let (target, caught, text) =
+            (self.labels[catch.index()], self.caught_address(), self.caught_memory());
+        let (before, after) = kind.around_number().unwrap_or_default();
+        self.aside(label, |s| {
+            s.caught_literal(before.as_bytes());
+            let number = s.decimal(caught);
+            let behind = text.at(before.len() as u32);
+            let to = s.address(behind);
+            let length = s.call_for(Helper::ProbeReadKernelStr, &[to, DECIMAL.into(), number.into()]);
+            if !after.is_empty() {
+                // It takes the place of the NUL.
+                s.alu(AluOp::Sub, length, 1);
+                s.at_most(length, DECIMAL - 1, DECIMAL - 1);
+                let end = s.within(behind, length);
+                let mut bytes = after.as_bytes().to_vec();
+                bytes.push(0);
+                let (map, at) = s.shared.constant(&bytes);
+                let to = s.address(end);
+                let from = Constant::MapValue(map, at).into();
+                s.call(Helper::ProbeReadKernel, &[to, (bytes.len() as u32).into(), from]);
+            }
             s.jump(target);
         });
         label

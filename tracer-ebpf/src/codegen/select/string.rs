@@ -270,6 +270,11 @@ impl Selector<'_, '_> {
             (Intrinsic::Cpu, _) => self.plain(Helper::GetSmpProcessorId, intrinsic, dest),
             (Intrinsic::MonotonicNs, _) => self.plain(Helper::KtimeGetNs, intrinsic, dest),
             (Intrinsic::Jiffies, _) => self.plain(Helper::Jiffies64, intrinsic, dest),
+            (Intrinsic::KernelNumber, [Arg::Long(address), Arg::Long(LongOp::Imm(which))]) => {
+                if let Some(var) = long_dest(intrinsic, dest) {
+                    return self.kernel_number(var, *address, *which);
+                }
+            }
             (Intrinsic::SendSignal, [Arg::Long(signal)]) => self.send_signal(*signal, dest),
             (Intrinsic::Unseen, _) => self.count(Cell::SkippedEntry),
             (Intrinsic::Random, _) => self.plain(Helper::GetPrandomU32, intrinsic, dest),
@@ -301,6 +306,13 @@ impl Selector<'_, '_> {
                 let target = self.load_from(Size::Dw, target);
                 if let Some(var) = long_dest(intrinsic, dest) {
                     self.mov(self.var(var), target);
+                }
+            }
+            (Intrinsic::Hz, _) => {
+                let hz = self.header(ledger::HZ);
+                let hz = self.load_from(Size::Dw, hz);
+                if let Some(var) = long_dest(intrinsic, dest) {
+                    self.mov(self.var(var), hz);
                 }
             }
             (Intrinsic::Execname, _) => self.execname(dest),

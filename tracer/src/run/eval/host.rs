@@ -76,6 +76,16 @@ pub trait Host {
     /// Output.
     fn sink(&mut self) -> &mut dyn Sink;
 
+    /// Nanoseconds between two ticks of the kernel.
+    fn tick_ns(&mut self) -> i64 {
+        4_000_000
+    }
+
+    /// The kernel's count of ticks.
+    fn jiffies(&mut self) -> i64 {
+        0
+    }
+
     /// Seconds that local time is behind UTC, and its name.
     fn time_zone(&mut self) -> (i64, Vec<u8>) {
         (0, b"UTC".to_vec())

@@ -3,7 +3,7 @@
 use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{PlaceId, Space};
 use tracer_common::packed;
-use tracer_common::record::{ErrorKind, NO_REGISTERS, error_text};
+use tracer_common::record::{ErrorKind, NO_REGISTERS, NUMBERS, error_text};
 
 use super::{Evaluator, RuntimeError, float, quote, string, wide};
 use crate::run::value::Value;
@@ -41,9 +41,12 @@ impl Evaluator<'_> {
             Intrinsic::Target => Value::Long(self.host.target()),
             Intrinsic::TaskCurrent => Value::Long(self.host.task()),
             Intrinsic::Register => return Err(RuntimeError::new(NO_REGISTERS, place)),
-            Intrinsic::SendSignal | Intrinsic::Unseen | Intrinsic::Jiffies => {
+            Intrinsic::SendSignal | Intrinsic::Unseen => {
                 panic!("this is a bug: {intrinsic:?} in the user domain (ir::verify)")
             }
+            Intrinsic::Hz => Value::Long(1_000_000_000 / self.host.tick_ns()),
+            Intrinsic::Jiffies => Value::Long(self.host.jiffies()),
+            Intrinsic::KernelNumber => self.number_at(long(0), long(1), place)?,
             Intrinsic::UserMode | Intrinsic::IsReturn => Value::Long(0),
             Intrinsic::UserString => self.text_at(Space::User, long(0), room, place)?,
             Intrinsic::UserStringN => self.text_at(Space::User, long(0), at_most(1), place)?,
@@ -168,6 +171,10 @@ impl Evaluator<'_> {
                 self.host.system(text(0));
                 return Ok(None);
             }
+            Intrinsic::SwitchFile => {
+                self.host.sink().switch();
+                return Ok(None);
+            }
             Intrinsic::KernelLog => {
                 self.host.kernel_log(long(0), text(1));
                 return Ok(None);
@@ -231,6 +238,17 @@ impl Evaluator<'_> {
     }
 
     /// At most `most` bytes of the text at an address, up to its NUL.
+    fn number_at(&mut self, address: i64, which: i64, place: PlaceId) -> Result<Value, RuntimeError> {
+        let Some((kind, width)) = NUMBERS.get(which as usize) else {
+            panic!("this is a bug: a kernel number of no kind (ir::verify)")
+        };
+        let mut bytes = [0; 8];
+        if !self.host.read(Space::Kernel, address as u64, &mut bytes[..usize::from(width.bytes)]) {
+            return Err(self.fault(*kind, address as u64, place));
+        }
+        Ok(Value::Long(width.apply(i64::from_le_bytes(bytes))))
+    }
+
     fn text_at(
         &mut self,
         space: Space,

@@ -3,11 +3,13 @@
 //! Output is flushed when the event loop has nothing left to do. A reader that went away ends the session quietly;
 //! a disk that is full does not.
 
-use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
+
+use crate::run::output::files::Files;
+use crate::session::Switch;
 
 /// Bytes after which the buffer is written anyway.
 const FULL: usize = 1 << 16;
@@ -20,6 +22,8 @@ pub trait Sink {
     fn message(&mut self, line: &[u8]);
     /// Writes what is buffered; false when nobody reads any more.
     fn flush(&mut self) -> bool;
+    /// Goes on with another file, where output goes to files.
+    fn switch(&mut self) {}
     /// Whether some of it could not be written, though somebody reads.
     fn failed(&self) -> bool {
         false
@@ -30,6 +34,7 @@ pub trait Sink {
 pub struct Output {
     buffer: Vec<u8>,
     to: Box<dyn Write>,
+    files: Option<Files>,
     closed: bool,
     failed: bool,
 }
@@ -37,12 +42,45 @@ pub struct Output {
 impl Output {
     /// Standard output.
     pub fn stdout() -> Output {
-        Output { buffer: Vec::new(), to: Box::new(io::stdout()), closed: false, failed: false }
+        Output { buffer: Vec::new(), to: Box::new(io::stdout()), files: None, closed: false, failed: false }
     }
 
-    /// A file, created or emptied.
-    pub fn file(path: &Path) -> io::Result<Output> {
-        Ok(Output { buffer: Vec::new(), to: Box::new(File::create(path)?), closed: false, failed: false })
+    /// A file, created or emptied, whose name may have conversions of `strftime`; with other ones to follow.
+    pub fn file(path: &Path, switch: Option<Switch>) -> io::Result<Output> {
+        let mut files = Files::new(path, switch);
+        let to = Box::new(files.open()?);
+        Ok(Output { buffer: Vec::new(), to, files: Some(files), closed: false, failed: false })
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        self.closed = true;
+        // A reader that went away (`| head`) is no failure.
+        if error.kind() != ErrorKind::BrokenPipe {
+            self.failed = true;
+            self.message(format!("ERROR: cannot write the output: {error}").as_bytes());
+        }
+    }
+
+    fn write(&mut self) {
+        if self.closed {
+            return;
+        }
+        match write(&mut *self.to, &self.buffer) {
+            Ok(()) => {
+                if let Some(files) = &mut self.files {
+                    files.written += self.buffer.len() as u64;
+                }
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn open_next(&mut self) {
+        let Some(files) = &mut self.files else { return };
+        match files.open() {
+            Ok(file) => self.to = Box::new(file),
+            Err(error) => self.fail(&error),
+        }
     }
 }
 
@@ -62,18 +100,18 @@ impl Sink for Output {
     }
 
     fn flush(&mut self) -> bool {
-        if !self.closed
-            && let Err(error) = write(&mut *self.to, &self.buffer)
-        {
-            self.closed = true;
-            // A reader that went away (`| head`) is no failure.
-            if error.kind() != ErrorKind::BrokenPipe {
-                self.failed = true;
-                self.message(format!("ERROR: cannot write the output: {error}").as_bytes());
-            }
+        if !self.closed && self.files.as_ref().is_some_and(|files| files.are_full(self.buffer.len())) {
+            self.open_next();
         }
+        self.write();
         self.buffer.clear();
         !self.closed
+    }
+
+    fn switch(&mut self) {
+        if self.flush() {
+            self.open_next();
+        }
     }
 
     fn failed(&self) -> bool {
@@ -153,7 +191,7 @@ mod tests {
     fn output(gone_after: usize) -> (Output, Arc<Mutex<Vec<u8>>>) {
         let took = Arc::new(Mutex::new(Vec::new()));
         let to = Box::new(Reader { took: took.clone(), calls: 0, gone_after });
-        (Output { buffer: Vec::new(), to, closed: false, failed: false }, took)
+        (Output { buffer: Vec::new(), to, files: None, closed: false, failed: false }, took)
     }
 
     #[test]

@@ -11,7 +11,6 @@ const LIVE_PATCH: &str = "a script cannot mend the kernel: eBPF changes nothing 
 
 /// Sorted by name.
 const REFUSED: &[Row] = &[
-    ("HZ", "the kernel does not tell it", "divide by the 100, 250 or 1000 of CONFIG_HZ"),
     (
         "_sys_open_flag_str",
         "it is private to SystemTap's library",
@@ -60,7 +59,6 @@ const REFUSED: &[Row] = &[
     ("stack_size", STACK, "leave it out"),
     ("stack_unused", STACK, "leave it out"),
     ("stack_used", STACK, "leave it out"),
-    ("switch_file", "output files are not switched yet", "start tracer with another -o"),
     (
         "symfile*",
         "lines of the kernel need its debug information",
