@@ -190,7 +190,8 @@ impl Cell {
         }
     }
 
-    /// The cells of all CPUs as one, as SystemTap does for a scalar: all at once, around the mean that the sum gives.
+    /// The cells of all CPUs as one, as SystemTap does for a scalar: all at once, around the mean that the sum gives. Also the
+    /// elements of a slice: their order does not matter.
     /// `@variance` can differ by rounding from merging two at a time; with one CPU too.
     pub fn total(cells: &[Cell]) -> Cell {
         let seen: Vec<&Cell> = cells.iter().filter(|cell| !cell.is_empty()).collect();

@@ -6,8 +6,6 @@ use tracer_common::ir::{
     Arg, BinOp, CmpOp, Dest, Element, GlobalId, Inst, Key, LongOp, StrOp, Ty as IrTy, Var,
 };
 
-use tracer_common::stat::StatOp;
-
 use crate::lower::body::Body;
 use crate::lower::late::{self, Leaf, Moved};
 use crate::lower::thin;
@@ -218,10 +216,6 @@ impl<'p> Body<'_, 'p> {
             ExprKind::Stat { op, global, keys } => {
                 if self.lacks_slices(keys) {
                     self.kernel_lacks(expr.span, "read a slice of an array", "5.17");
-                    return LongOp::Imm(0);
-                }
-                if self.is_kernel() && keys.iter().any(Option::is_none) && *op == StatOp::Variance {
-                    self.unsupported(expr.span, "@variance of a slice");
                     return LongOp::Imm(0);
                 }
                 if self.is_kernel() && !self.lower.abilities.reads_statistics {
@@ -449,9 +443,18 @@ impl<'p> Body<'_, 'p> {
                 let element = self.element(element);
                 self.push(Inst::HistText { dest, hist: *hist, element });
             }
-            ExprKind::Target(target) => {
-                self.unsupported(expr.span, &format!("using {} other than for printing", target.text));
-            }
+            ExprKind::Target(target) => match &target.value {
+                // Without a hit, what is there now is shown.
+                TargetValue::Pretty { parts } if !self.is_kernel() && !self.of_hit => {
+                    let captured = self.pretty_parts(parts, target);
+                    let value =
+                        self.pretty_text(expr, captured.into_iter().map(|(value, _)| value).collect());
+                    self.push(Inst::StrCopy { dest, value });
+                }
+                TargetValue::Value(_) | TargetValue::List { .. } | TargetValue::Pretty { .. } => {
+                    self.unsupported(expr.span, &format!("using {} other than for printing", target.text));
+                }
+            },
             _ => {
                 let value = self.string(expr);
                 self.push(Inst::StrCopy { dest, value });

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 
 use tracer_common::intrinsic::{Domains, Effect, Intrinsic};
 use tracer_common::ir::{Arg, BinOp, ContextKind, Dest, Domain, Inst, LongOp, StrOp, Ty as IrTy};
-use tracer_common::stat::StatOp;
 
 use crate::lower::Abilities;
 use crate::lower::body::Body;
@@ -186,10 +185,9 @@ impl Judge<'_> {
             ExprKind::Print { to_string: true, format, .. } => self.texts && text::can_be_made(format),
             ExprKind::Print { .. } => return true,
             ExprKind::Hist { to_string, .. } => return !to_string,
-            ExprKind::Stat { op, keys, .. } => {
+            ExprKind::Stat { keys, .. } => {
                 let is_slice = keys.iter().any(Option::is_none);
-                self.abilities.reads_statistics
-                    && (!is_slice || self.abilities.finds_slices && *op != StatOp::Variance)
+                self.abilities.reads_statistics && (!is_slice || self.abilities.finds_slices)
             }
             ExprKind::Bucket { .. } => self.abilities.reads_statistics,
             ExprKind::Target(target) => matches!(target.value, TargetValue::Value(_)),

@@ -9,8 +9,6 @@
 
 use std::collections::BTreeSet;
 
-use tracer_common::stat::StatOp;
-
 use crate::diagnostics::{Code, Diagnostic};
 use crate::lower::body::{Body, is_used_outside};
 use crate::lower::usage::Touches;
@@ -38,14 +36,14 @@ pub(super) fn can_be_made(program: &Program, abilities: Abilities, foreach: &For
         Iterated::Hist { .. } => return abilities.reads_statistics && foreach.sort.is_none(),
     };
     let global = &program.globals[global.0 as usize];
-    let number_of = |op| abilities.reads_statistics && op != StatOp::Variance;
+    let numbers = abilities.reads_statistics;
     let sorted = match (foreach.sort, &global.ty) {
         (None, GlobalTy::Value(_)) => true,
         // When an element of a statistic was inserted, each CPU knows for itself.
         (None, GlobalTy::Stats(_)) => abilities.reads_statistics,
         (Some((SortBy::Key(_), _)), _) | (Some((SortBy::Value, _)), GlobalTy::Value(_)) => true,
-        (Some((SortBy::Value, _)), GlobalTy::Stats(_)) => number_of(StatOp::Count),
-        (Some((SortBy::Stat(op), _)), _) => number_of(op),
+        (Some((SortBy::Value, _)), GlobalTy::Stats(_)) => numbers,
+        (Some((SortBy::Stat(_), _)), _) => numbers,
     };
     abilities.visits_arrays && sorted
 }
@@ -182,7 +180,7 @@ pub(super) fn cannot_move(body: &Body<'_, '_>, stmt: &Stmt) -> Option<Diagnostic
         }
         StmtKind::Foreach(foreach) if !can_be_made(program, abilities, foreach) => match &foreach.over {
             Iterated::Array { .. } => {
-                "a handler cannot sort an array by this number of its statistics; do this in a timer or end probe"
+                "this kernel lets no handler read statistics of other processors; do this in a timer or end probe"
             }
             Iterated::Hist { .. } => {
                 "buckets can be visited in their own order; else do this in a timer or end probe"

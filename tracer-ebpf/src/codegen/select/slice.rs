@@ -4,6 +4,7 @@
 
 use super::super::storage::FRAME_KEY;
 use super::super::vcode::{Base, Constant, Label, VReg};
+use super::variance::Moments;
 use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
 use alloc::format;
@@ -91,19 +92,20 @@ impl Selector<'_, '_> {
         }
     }
 
-    /// Calls a routine for each element of a slice; returns the memory where it notes what it finds.
+    /// Calls a routine for each element of a slice; returns the memory where it notes what it finds. The first of its numbers
+    /// begins with 0 unless one is given.
     fn each_of(
         &mut self,
         global: GlobalId,
         keys: &[Key],
-        name: String,
+        (name, first): (String, Option<VReg>),
         body: impl FnOnce(&mut Self, VReg, Memory) -> Result,
     ) -> Result<Memory> {
         self.can_visit()?;
         self.calls_back(1);
         let found = self.frame_temporary(KEYS + self.room_for_keys(global));
         let zero = self.unknown_zero();
-        self.store(Size::Dw, found.at(FOUND), zero);
+        self.store(Size::Dw, found.at(FOUND), first.unwrap_or(zero));
         self.store(Size::Dw, found.at(TOTAL), zero);
         self.wanted_in_frame(found.at(KEYS), global, keys);
         let map = Constant::Map(self.map_of(global));
@@ -126,7 +128,7 @@ impl Selector<'_, '_> {
     /// Whether an array has an element of the slice.
     pub(super) fn contains_slice(&mut self, dest: Var, global: GlobalId, keys: &[Key]) -> Result {
         let name = format!("find_{}_{:x}", global.0, mask(keys));
-        let found = self.each_of(global, keys, name, |s, _, memory| {
+        let found = self.each_of(global, keys, (name, None), |s, _, memory| {
             let known = s.load_from(Size::Dw, memory.at(FOUND));
             s.alu(AluOp::Add, known, 1);
             s.store(Size::Dw, memory.at(FOUND), known);
@@ -142,7 +144,7 @@ impl Selector<'_, '_> {
     pub(super) fn delete_slice(&mut self, global: GlobalId, keys: &[Key]) -> Result {
         let map = Constant::Map(self.map_of(global));
         let name = format!("delete_{}_{:x}", global.0, mask(keys));
-        self.each_of(global, keys, name, |s, key, _| {
+        self.each_of(global, keys, (name, None), |s, key, _| {
             s.call(Helper::MapDeleteElem, &[map.into(), key.into()]);
             s.give(0);
             Ok(())
@@ -153,21 +155,9 @@ impl Selector<'_, '_> {
     /// A number of all values of a slice.
     pub(super) fn stat_slice(&mut self, dest: Var, op: StatOp, global: GlobalId, keys: &[Key]) -> Result {
         if op == StatOp::Variance {
-            return self.unsupported("@variance of a slice");
+            return self.variance_slice(dest, global, keys);
         }
-        let map = self.map_of(global);
-        let name = format!("stat{}_{}_{:x}", op as u32, global.0, mask(keys));
-        let found = self.each_of(global, keys, name, |s, key, memory| {
-            let seen = s.load_from(Size::Dw, memory.at(FOUND));
-            let total = s.load_from(Size::Dw, memory.at(TOTAL));
-            s.add_cells(op, global, (map, Memory { base: Base::Reg(key), off: 0 }), (seen, total));
-            s.store(Size::Dw, memory.at(FOUND), seen);
-            s.store(Size::Dw, memory.at(TOTAL), total);
-            s.give(0);
-            Ok(())
-        })?;
-        let seen = self.load_from(Size::Dw, found.at(FOUND));
-        let total = self.load_from(Size::Dw, found.at(TOTAL));
+        let (seen, total) = self.sum_of_slice(op, global, keys)?;
         match op {
             StatOp::Count => self.mov(self.var(dest), seen),
             StatOp::Sum => self.mov(self.var(dest), total),
@@ -179,6 +169,52 @@ impl Selector<'_, '_> {
                 self.mov(self.var(dest), total);
             }
         }
+        Ok(())
+    }
+
+    /// How many values a slice has, and what a number asks for of all of them.
+    fn sum_of_slice(&mut self, op: StatOp, global: GlobalId, keys: &[Key]) -> Result<(VReg, VReg)> {
+        let map = self.map_of(global);
+        let name = format!("stat{}_{}_{:x}", op as u32, global.0, mask(keys));
+        let found = self.each_of(global, keys, (name, None), |s, key, memory| {
+            let seen = s.load_from(Size::Dw, memory.at(FOUND));
+            let total = s.load_from(Size::Dw, memory.at(TOTAL));
+            s.add_cells(op, global, (map, Memory { base: Base::Reg(key), off: 0 }), (seen, total));
+            s.store(Size::Dw, memory.at(FOUND), seen);
+            s.store(Size::Dw, memory.at(TOTAL), total);
+            s.give(0);
+            Ok(())
+        })?;
+        let seen = self.load_from(Size::Dw, found.at(FOUND));
+        let total = self.load_from(Size::Dw, found.at(TOTAL));
+        Ok((seen, total))
+    }
+
+    /// The variance of all values of a slice, around the mean of all: the order of its elements does not matter.
+    fn variance_slice(&mut self, dest: Var, global: GlobalId, keys: &[Key]) -> Result {
+        let (map, shift) = (self.map_of(global), self.shift(global));
+        let (count, sum) = self.sum_of_slice(StatOp::Avg, global, keys)?;
+        self.raise_if(JumpOp::Eq, count, 0, ErrorKind::Empty, global.0 as i32);
+        let total = Moments { count, sum, mean: self.reg(), squares: self.reg() };
+        self.mean(total, shift);
+        let name = format!("variance_{}_{:x}", global.0, mask(keys));
+        let found = self.each_of(global, keys, (name, Some(total.mean)), |s, key, memory| {
+            let cell = s.cell_of(global);
+            let here = s.joined_cells((map, Memory { base: Base::Reg(key), off: 0 }), &cell, shift);
+            let empty = s.giving(0);
+            s.jump_if(JumpOp::Eq, here.count, 0, empty);
+            let (mean, squares) =
+                (s.load_from(Size::Dw, memory.at(FOUND)), s.load_from(Size::Dw, memory.at(TOTAL)));
+            s.spread(Moments { mean, squares, ..here }, here);
+            s.store(Size::Dw, memory.at(TOTAL), squares);
+            s.give(0);
+            Ok(())
+        })?;
+        let squares = self.load_from(Size::Dw, found.at(TOTAL));
+        let total = Moments { squares, ..total };
+        self.degrees(total);
+        let variance = self.shown_variance(total, shift);
+        self.mov(self.var(dest), variance);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use super::{Memory, Result, Selector};
 use crate::isa::{AluOp, AtomicOp, Helper, JumpOp, Size};
 use alloc::vec::Vec;
 use tracer_common::ir::{Arg, Element, GlobalId, GlobalTy, Key, LongOp, Var};
-use tracer_common::layout::Home;
+use tracer_common::layout::{CellLayout, Home};
 use tracer_common::record::ErrorKind;
 use tracer_common::stat::{HistOp, LOG_BUCKETS, LOG_ZERO, StatOp, linear_buckets};
 
@@ -109,12 +109,9 @@ impl Selector<'_, '_> {
         let keys: Vec<Arg> = keys.iter().flatten().copied().collect();
         let key = self.statistic_key(global, &keys);
         if op == StatOp::Variance {
-            let GlobalTy::Stats(fields) = self.shared.module.globals[global.index()].ty else {
-                panic!("this is a bug: {global} has a cell but is no statistic")
-            };
+            let shift = self.shift(global);
             let join = if keys.is_empty() { Join::AtOnce } else { Join::InTurn };
             let dst = self.var(dest);
-            let shift = fields.variance.unwrap_or(0);
             self.variance(dst, (map, key), &cell, (shift, join), global.0 as i32);
             return Ok(());
         }
@@ -137,6 +134,21 @@ impl Selector<'_, '_> {
         Ok(())
     }
 
+    /// How the values of a statistic are shifted for its variance.
+    pub(super) fn shift(&self, global: GlobalId) -> u8 {
+        let GlobalTy::Stats(fields) = &self.shared.module.globals[global.index()].ty else {
+            panic!("this is a bug: a number of {global}, which is no statistic (ir::verify)")
+        };
+        fields.variance.unwrap_or(0)
+    }
+
+    pub(super) fn cell_of(&self, global: GlobalId) -> CellLayout {
+        let Some(cell) = self.shared.layout.globals[global.index()].cell.clone() else {
+            panic!("this is a bug: a number of {global}, which is no statistic (ir::verify)")
+        };
+        cell
+    }
+
     /// Adds the cells of all CPUs to what was seen before: how many values, and what the number asks for.
     pub(super) fn add_cells(
         &mut self,
@@ -145,9 +157,7 @@ impl Selector<'_, '_> {
         (map, key): (u32, Memory),
         (seen, total): (VReg, VReg),
     ) {
-        let Some(cell) = self.shared.layout.globals[global.index()].cell.clone() else {
-            panic!("this is a bug: a number of {global}, which is no statistic (ir::verify)")
-        };
+        let cell = self.cell_of(global);
         let (count, extreme) = match op {
             StatOp::Count => (cell.count, None),
             StatOp::Sum | StatOp::Avg => (cell.count.filter(|_| op == StatOp::Avg), cell.sum),
@@ -208,7 +218,7 @@ impl Selector<'_, '_> {
     }
 
     /// Minimum and maximum: the first value sets both.
-    fn extremes(&mut self, base: VReg, cell: &tracer_common::layout::CellLayout, count: u32, value: LongOp) {
+    fn extremes(&mut self, base: VReg, cell: &CellLayout, count: u32, value: LongOp) {
         let value = self.read(value);
         let memory = |offset: u32| Memory { base: Base::Reg(base), off: offset as i32 };
         let (first, on) = (self.block(false), self.block(false));

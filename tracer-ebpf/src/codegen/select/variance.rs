@@ -12,11 +12,11 @@ use tracer_common::record::ErrorKind;
 
 /// Count, sum, mean and squares of one or several cells.
 #[derive(Clone, Copy)]
-struct Moments {
-    count: VReg,
-    sum: VReg,
-    mean: VReg,
-    squares: VReg,
+pub(super) struct Moments {
+    pub(super) count: VReg,
+    pub(super) sum: VReg,
+    pub(super) mean: VReg,
+    pub(super) squares: VReg,
 }
 
 /// Whether cells are joined around the mean of all, or one after the other.
@@ -71,11 +71,8 @@ impl Selector<'_, '_> {
         (shift, join): (u8, Join),
         global: i32,
     ) {
-        let total = Moments { count: self.reg(), sum: self.reg(), mean: self.reg(), squares: self.reg() };
-        for zero in [total.count, total.sum, total.mean, total.squares] {
-            self.constant(zero, 0);
-        }
-        if join == Join::AtOnce {
+        let total = if join == Join::AtOnce {
+            let total = self.no_moments();
             self.each_cpu(map, key, |s, base| {
                 let here = s.moments(base, cell);
                 s.alu(AluOp::Add, total.count, here.count);
@@ -92,37 +89,70 @@ impl Selector<'_, '_> {
                 s.at(on);
             });
             self.degrees(total);
+            total
         } else {
-            self.each_cpu(map, key, |s, base| {
-                let here = s.moments(base, cell);
-                let (first, on) = (s.block(false), s.block(false));
-                s.jump_if(JumpOp::Eq, here.count, 0, on);
-                s.jump_if(JumpOp::Eq, total.count, 0, first);
-                let before = Moments { count: s.reg(), sum: total.sum, mean: s.reg(), squares: s.reg() };
-                s.mov(before.count, total.count);
-                s.mov(before.mean, total.mean);
-                s.mov(before.squares, total.squares);
-                s.alu(AluOp::Add, total.count, here.count);
-                s.alu(AluOp::Add, total.sum, here.sum);
-                s.mean(total, shift);
-                s.constant(total.squares, 0);
-                s.spread(total, before);
-                s.spread(total, here);
-                s.degrees(total);
-                s.jump(on);
-                s.at(first);
-                s.mov(total.count, here.count);
-                s.mov(total.sum, here.sum);
-                s.mov(total.mean, here.mean);
-                s.mov(total.squares, here.squares);
-                s.jump(on);
-                s.at(on);
-            });
+            let total = self.joined_cells((map, key), cell, shift);
             self.raise_if(JumpOp::Eq, total.count, 0, ErrorKind::Empty, global);
-        }
+            total
+        };
+        let variance = self.shown_variance(total, shift);
+        self.mov(dst, variance);
+    }
+
+    /// The variance of what was joined, without the shift of its values.
+    pub(super) fn shown_variance(&mut self, total: Moments, shift: u8) -> VReg {
         let variance = self.variance_of(total);
         self.alu(AluOp::Arsh, variance, (2 * i32::from(shift)).min(63));
-        self.mov(dst, variance);
+        variance
+    }
+
+    /// The cells of all CPUs, joined two at a time.
+    pub(super) fn joined_cells(
+        &mut self,
+        (map, key): (u32, Memory),
+        cell: &CellLayout,
+        shift: u8,
+    ) -> Moments {
+        let total = self.no_moments();
+        self.each_cpu(map, key, |s, base| {
+            let here = s.moments(base, cell);
+            s.join(total, here, shift);
+        });
+        total
+    }
+
+    /// Adds a cell to others.
+    fn join(&mut self, total: Moments, here: Moments, shift: u8) {
+        let (first, on) = (self.block(false), self.block(false));
+        self.jump_if(JumpOp::Eq, here.count, 0, on);
+        self.jump_if(JumpOp::Eq, total.count, 0, first);
+        let before = Moments { count: self.reg(), sum: total.sum, mean: self.reg(), squares: self.reg() };
+        self.mov(before.count, total.count);
+        self.mov(before.mean, total.mean);
+        self.mov(before.squares, total.squares);
+        self.alu(AluOp::Add, total.count, here.count);
+        self.alu(AluOp::Add, total.sum, here.sum);
+        self.mean(total, shift);
+        self.constant(total.squares, 0);
+        self.spread(total, before);
+        self.spread(total, here);
+        self.degrees(total);
+        self.jump(on);
+        self.at(first);
+        self.mov(total.count, here.count);
+        self.mov(total.sum, here.sum);
+        self.mov(total.mean, here.mean);
+        self.mov(total.squares, here.squares);
+        self.jump(on);
+        self.at(on);
+    }
+
+    fn no_moments(&mut self) -> Moments {
+        let total = Moments { count: self.reg(), sum: self.reg(), mean: self.reg(), squares: self.reg() };
+        for zero in [total.count, total.sum, total.mean, total.squares] {
+            self.constant(zero, 0);
+        }
+        total
     }
 
     fn moments(&mut self, base: VReg, cell: &CellLayout) -> Moments {
@@ -135,14 +165,14 @@ impl Selector<'_, '_> {
     }
 
     /// The mean that the sum gives.
-    fn mean(&mut self, total: Moments, shift: u8) {
+    pub(super) fn mean(&mut self, total: Moments, shift: u8) {
         self.mov(total.mean, total.sum);
         self.alu(AluOp::Lsh, total.mean, i32::from(shift));
         self.quotient(total.mean, total.count);
     }
 
     /// Adds what a cell varies, in itself and around the mean of all.
-    fn spread(&mut self, total: Moments, cell: Moments) {
+    pub(super) fn spread(&mut self, total: Moments, cell: Moments) {
         let (apart, around) = (self.reg(), self.reg());
         self.mov(apart, cell.mean);
         self.alu(AluOp::Sub, apart, total.mean);
@@ -159,7 +189,7 @@ impl Selector<'_, '_> {
     }
 
     /// Drops of the squares what the division by the degrees of freedom leaves over.
-    fn degrees(&mut self, total: Moments) {
+    pub(super) fn degrees(&mut self, total: Moments) {
         let degrees = self.reg();
         self.mov(degrees, total.count);
         self.alu(AluOp::Sub, degrees, 1);

@@ -286,9 +286,9 @@ impl Selector<'_, '_> {
             SortBy::Value => match self.shared.module.globals[global.index()].ty {
                 GlobalTy::Value(Ty::Long) => self.load_from(Size::Dw, memory(value, 0)),
                 GlobalTy::Value(Ty::Str(_)) => self.first_word(memory(value, 0)),
-                GlobalTy::Stats(_) => self.number_of(StatOp::Count, global, key)?,
+                GlobalTy::Stats(_) => self.number_of(StatOp::Count, global, key),
             },
-            SortBy::Stat(op) => self.number_of(op, global, key)?,
+            SortBy::Stat(op) => self.number_of(op, global, key),
         };
         if !ascending {
             self.alu(AluOp::Xor, number, -1);
@@ -296,27 +296,24 @@ impl Selector<'_, '_> {
         Ok((number, inserted))
     }
 
-    fn cannot_sort(&self, what: &str) -> super::CodegenError {
-        let what = format!("a foreach that decides something, sorted by {what},");
-        super::CodegenError::Unsupported { place: self.place, what }
-    }
-
     /// In a routine: a number of a statistic; 0 without values.
-    fn number_of(&mut self, op: StatOp, global: GlobalId, key: VReg) -> Result<VReg> {
-        if op == StatOp::Variance {
-            return Err(self.cannot_sort("@variance"));
-        }
+    fn number_of(&mut self, op: StatOp, global: GlobalId, key: VReg) -> VReg {
         let map = self.map_of(global);
+        if op == StatOp::Variance {
+            let (cell, shift) = (self.cell_of(global), self.shift(global));
+            let total = self.joined_cells((map, Memory { base: Base::Reg(key), off: 0 }), &cell, shift);
+            return self.shown_variance(total, shift);
+        }
         let (seen, total) = (self.reg(), self.reg());
         self.constant(seen, 0);
         self.constant(total, 0);
         self.add_cells(op, global, (map, Memory { base: Base::Reg(key), off: 0 }), (seen, total));
         match op {
-            StatOp::Count => return Ok(seen),
+            StatOp::Count => return seen,
             StatOp::Avg => self.quotient(total, seen),
             _ => {}
         }
-        Ok(total)
+        total
     }
 
     /// In a routine: when an element of a statistic was first inserted, by any CPU.

@@ -261,13 +261,12 @@ impl Evaluator<'_> {
         let cell = match full(keys) {
             Some(keys) => self.globals.cell(global, &keys).map(Option::unwrap_or_default),
             None => self.globals.rows(global).map(|rows| {
-                let mut cell = Cell::default();
-                for row in rows.iter().filter(|row| iterate::matches(row, keys)) {
-                    if let Item::Cell(other) = &row.item {
-                        cell.merge(other);
-                    }
-                }
-                cell
+                let matching = rows.iter().filter(|row| iterate::matches(row, keys));
+                let cells = matching.filter_map(|row| match &row.item {
+                    Item::Cell(cell) => Some(cell.clone()),
+                    Item::Value(_) => None,
+                });
+                Cell::total(&cells.collect::<Vec<_>>())
             }),
         };
         cell.map_err(|e| self.global_error(e, global, place))

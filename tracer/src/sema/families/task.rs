@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use tracer_common::ir::{CmpOp, Space, Width};
+use tracer_common::ir::{BinOp, CmpOp, Space, Width};
 
 use crate::debuginfo::btf::Btf;
 use crate::debuginfo::model::{Shape, Types};
@@ -17,6 +17,9 @@ use crate::world::World;
 
 /// Bits of a minor number in the kernel's `dev_t`.
 const MINOR_BITS: u32 = 20;
+
+/// Flag of the kernel's own threads (include/linux/sched.h).
+const PF_KTHREAD: i64 = 0x0020_0000;
 
 /// Whether a value is a constant.
 pub(super) fn equals(value: Access, constant: i64) -> Access {
@@ -59,6 +62,15 @@ impl Task<'_> {
         let process = self.read(TASK, "task_struct", &["tgid"])?;
         let op = if wanted { CmpOp::Eq } else { CmpOp::Ne };
         guard.test(Access::Compare(op, Box::new(thread), Box::new(process)));
+        Ok(())
+    }
+
+    /// Lets only tasks through that run some program: those of the kernel itself have a flag. Memory a task that ends may
+    /// have given back already.
+    pub(super) fn is_of_a_program(&self, guard: &mut Guard) -> Result<(), Diagnostic> {
+        let flags = self.read(TASK, "task_struct", &["flags"])?;
+        let kernel = Box::new(Access::Constant(PF_KTHREAD));
+        guard.test(equals(Access::Binary(BinOp::And, Box::new(flags), kernel), 0));
         Ok(())
     }
 

@@ -39,10 +39,10 @@ enum Hook {
 }
 
 impl Process<'_> {
-    /// The places of what follows a program.
+    /// The places of what follows a program; of all programs, where there is none.
     pub(super) fn life(
         &self,
-        program: &Program,
+        program: Option<&Program>,
         what: &ProbePointComponent,
         rest: &[ProbePointComponent],
     ) -> Result<Vec<Candidate>, Diagnostic> {
@@ -50,9 +50,12 @@ impl Process<'_> {
         let btf = self.types.get(span)?;
         let task = Task { btf: &btf, span };
         let mut guard = Guard::default();
-        match program.pid {
-            Some(pid) => guard.test(equals(task.read(TASK, "task_struct", &["tgid"])?, i64::from(pid))),
-            None => task.runs(&mut guard, self.world, &program.module.path)?,
+        match program {
+            None => task.is_of_a_program(&mut guard)?,
+            Some(Program { pid: Some(pid), .. }) => {
+                guard.test(equals(task.read(TASK, "task_struct", &["tgid"])?, i64::from(*pid)));
+            }
+            Some(program) => task.runs(&mut guard, self.world, &program.module.path)?,
         }
         let mut scope: Rc<dyn TargetScope> = Rc::new(NoTargets);
         let (text, hook) = match (&*what.name, rest.first().map(|next| &*next.name)) {
@@ -93,7 +96,8 @@ impl Process<'_> {
             (_, None) => return Err(misplaced(what, "a process")),
         };
         let (attach, kind) = self.hook(&hook, &btf, span)?;
-        let site = Site::new(attach, format!("{}.{text}", program.text));
+        let program = program.map_or("process", |program| &program.text);
+        let site = Site::new(attach, format!("{program}.{text}"));
         Ok(vec![Candidate { guard, ..Candidate::new(Trigger::Kernel(kind), site, scope) }])
     }
 

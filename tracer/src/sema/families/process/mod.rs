@@ -95,6 +95,8 @@ fn ends(rest: &[ProbePointComponent], after: &str) -> Result<(), Diagnostic> {
     rest.first().map_or(Ok(()), |more| Err(misplaced(more, after)))
 }
 
+/// What there is of a process's life.
+const LIFE: [&str; 4] = ["begin", "end", "thread", "syscall"];
 const KINDS: [&str; 9] =
     ["function", "statement", "mark", "provider", "plt", "begin", "end", "thread", "syscall"];
 /// What SystemTap has and eBPF has not, and why.
@@ -172,6 +174,13 @@ impl Family for Process<'_> {
 
 impl Process<'_> {
     fn process(&self, point: &[ProbePointComponent], span: Span) -> Result<Vec<Candidate>, Diagnostic> {
+        // The life of all processes, where none is told.
+        if point[0].arg.is_none()
+            && self.subject.is_none()
+            && let Some(what) = point.get(1).filter(|what| what.arg.is_none() && LIFE.contains(&&*what.name))
+        {
+            return self.life(None, what, &point[2..]);
+        }
         let mut programs = self.programs(&point[0])?;
         let mut rest = &point[1..];
         if let Some(library) = rest.first().filter(|next| &*next.name == "library") {
@@ -214,7 +223,7 @@ impl Process<'_> {
             "statement" => self.statement(program, what, rest),
             "plt" => plt::resolve(program, what, rest),
             "mark" | "provider" => mark::resolve(self.world, program, what, rest),
-            "begin" | "end" | "thread" | "syscall" if what.arg.is_none() => self.life(program, what, rest),
+            life if what.arg.is_none() && LIFE.contains(&life) => self.life(Some(program), what, rest),
             other => {
                 if let Some((name, why, instead)) = REFUSED.iter().find(|(name, ..)| *name == other) {
                     let message = format!("process(\"…\").{name}: {why}");
