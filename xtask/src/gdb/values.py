@@ -31,20 +31,21 @@ def number(value, kind):
         return "-" if "optimized out" in str(error) else "e"
 
 
-def asks_for_entry(name, pc, known={}):
-    """Whether the location of a variable at an address asks for what a register held at the entry."""
+def location(name, pc, known={}):
+    """How gdb describes the location of a variable at an address."""
     if (name, pc) not in known:
-        within, known[(name, pc)] = True, False
+        within, here = True, ""
         try:
             text = gdb.execute("info address " + name, to_string=True)
         except gdb.error:
-            return False
+            text = ""
         for line in text.splitlines():
             if line.startswith("  Range "):
                 low, high = (int(word, 16) for word in line[8:].split(":")[0].split("-"))
                 within = low <= pc < high
-            if within and "entry_value" in line:
-                known[(name, pc)] = True
+            if within:
+                here += line + "\n"
+        known[(name, pc)] = here
     return known[(name, pc)]
 
 
@@ -99,17 +100,53 @@ def members(expression, value, kind, depth, found):
         except (gdb.error, gdb.MemoryError):
             continue
         if field.is_base_class or not field.name:
+            before = len(found)
             members(expression, inner, field.type.strip_typedefs(), depth + 1, found)
+            # A base that is virtual, of an object that is being made: gdb reads it from elsewhere, and warns.
+            if field.is_base_class and is_being_made(value):
+                found[before:] = [(name, "e") for name, _ in found[before:]]
         elif field.type.strip_typedefs().code == gdb.TYPE_CODE_PTR:
             found.append(("%s->%s" % (expression, field.name), number(inner, field.type)))
         else:
             leaves("%s->%s" % (expression, field.name), inner, field.type, depth + 1, found)
 
 
+def is_being_made(value):
+    try:
+        table = int(value.address.cast(gdb.lookup_type("long").pointer()).dereference())
+        return "construction vtable" in gdb.execute("info symbol %d" % table, to_string=True)
+    except (gdb.error, gdb.MemoryError, AttributeError):
+        return False
+
+
+def call(frame, pc):
+    """The function that a frame is in, and where its caller's stack ends: what tells calls that are under way apart."""
+    block = gdb.block_for_pc(pc)
+    while block is not None and (block.function is None or block.superblock.function is not None):
+        block = block.superblock
+    while frame is not None and frame.type() == gdb.INLINE_FRAME:
+        frame = frame.older()
+    caller = frame.older() if frame is not None else None
+    return (block.start if block is not None else 0, int(caller.read_register("rsp")) if caller is not None else 0)
+
+
+# What gdb said of registers of a call at its first instruction, by expression.
+AT_ENTRY = {}
+
+
 def visit(pc, hits):
     frame = gdb.newest_frame()
     block = gdb.block_for_pc(pc)
     seen = set()
+    this = call(frame, pc)
+    if this[0] == pc:
+        AT_ENTRY[this] = {}
+    known = AT_ENTRY.get(this, {})
+    names = []
+    outer = block
+    while outer is not None and not outer.is_static and not outer.is_global:
+        names += [symbol.name for symbol in outer]
+        outer = outer.superblock
     while block is not None and not block.is_static and not block.is_global:
         for symbol in block:
             if not (symbol.is_variable or symbol.is_argument or symbol.is_constant) or symbol.name in seen:
@@ -123,8 +160,13 @@ def visit(pc, hits):
             except (gdb.error, gdb.MemoryError):
                 found.append(("$" + symbol.name, "e"))
             for expression, value in found:
-                if value == "-" and asks_for_entry(symbol.name, pc):
-                    value = "~"
+                if this[0] == pc:
+                    if expression == "$" + symbol.name and "a variable in $" in location(symbol.name, pc):
+                        known[expression] = value
+                elif names.count(symbol.name) == 1 and "entry_value" in location(symbol.name, pc):
+                    # gdb asks the caller's debug information what was passed. Where that is not what the register held, as
+                    # gdb itself has seen, the compiler was wrong.
+                    value = "~" if value == "-" else known.get(expression, value)
                 OUT.write("%d %d %s %s\n" % (pc, hits, expression, value))
         if block.function is not None:
             if hits == 1 and block.start == pc:
