@@ -110,6 +110,8 @@ pub enum ErrorKind {
     KernelLongFault = 25,
     /// A pointer.
     KernelPointerFault = 26,
+    /// A file is not loaded in the process; the argument is the number of its path.
+    NotLoaded = 27,
 }
 
 /// The words for an error of the kernel side, without its place. A [`ErrorKind::Message`] brings its own.
@@ -149,6 +151,10 @@ pub fn error_text(module: &Module, kind: ErrorKind, argument: u64) -> String {
         ErrorKind::NoGroups => "Attempted to get subexpression count from failed match".into(),
         ErrorKind::TimeFuture => "Time too far in the future to be converted".into(),
         ErrorKind::TimePast => "Time too far in the past to be converted".into(),
+        ErrorKind::NotLoaded => {
+            let path = module.strings.get(argument as usize).map_or(&[][..], |path| path);
+            format!("{} is not loaded in this process", String::from_utf8_lossy(path))
+        }
     }
 }
 
@@ -211,7 +217,8 @@ impl ErrorKind {
             | ErrorKind::GroupMissing
             | ErrorKind::NoGroups
             | ErrorKind::TimeFuture
-            | ErrorKind::TimePast => None,
+            | ErrorKind::TimePast
+            | ErrorKind::NotLoaded => None,
         }
     }
 
@@ -250,7 +257,7 @@ impl ErrorKind {
     }
 
     /// All of them.
-    pub const ALL: [ErrorKind; 26] = [
+    pub const ALL: [ErrorKind; 27] = [
         ErrorKind::Division,
         ErrorKind::KernelFault,
         ErrorKind::UserFault,
@@ -277,6 +284,7 @@ impl ErrorKind {
         ErrorKind::KernelIntFault,
         ErrorKind::KernelLongFault,
         ErrorKind::KernelPointerFault,
+        ErrorKind::NotLoaded,
     ];
 
     /// The kind behind a number on the wire.

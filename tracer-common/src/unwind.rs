@@ -22,6 +22,17 @@ pub const ROWS: &str = "cfi_rows";
 /// Name of the map of rules.
 pub const RULES: &str = "cfi_rules";
 
+/// Name of the map of files whose variables are read from other files' probes: number of the path (a string of the module)
+/// -> inode, as the kernel has it.
+pub const MODULES: &str = "modules";
+/// Name of the map of places where such files were last found: address of the task's memory, number -> address of a mapping.
+/// Each is only where to look first.
+pub const HINTS: &str = "module_hints";
+
+/// Such files, at most.
+pub const MODULE_LIMIT: u32 = 256;
+/// Places that are remembered.
+pub const HINT_LIMIT: u32 = 4096;
 /// Files that have a table, at most.
 pub const FILE_LIMIT: u32 = 4096;
 /// Pages of all files, at most: a power of two.
@@ -138,6 +149,8 @@ pub fn map(name: &str) -> MapSpec {
     let (kind, key_size, value_size, max_entries) = match name {
         FILES => (MapKind::Hash, 8, FILE_SIZE, FILE_LIMIT),
         INDEX => (MapKind::MappedArray, 4, INDEX_LIMIT * 4 + 8, 1),
+        MODULES => (MapKind::Hash, 8, 8, MODULE_LIMIT),
+        HINTS => (MapKind::LruHash, 16, 8, HINT_LIMIT),
         ROWS => (MapKind::MappedArray, 4, ROW_LIMIT * ROW_SIZE, 1),
         _ => (MapKind::MappedArray, 4, RULE_LIMIT * ROW_SIZE, 1),
     };

@@ -72,6 +72,10 @@ pub enum Mappings {
         root: u32,
         /// `vm_area_struct.vm_rb`.
         node: u32,
+        /// `mm_struct.mmap`: the first of the list of all of them.
+        first: u32,
+        /// `vm_area_struct.vm_next`.
+        next: u32,
     },
     /// In a maple tree (from 6.1).
     Maple {

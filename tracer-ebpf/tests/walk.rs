@@ -52,7 +52,7 @@ fn layout(mappings: Mappings) -> Unwind {
     }
 }
 
-const RED_BLACK: Mappings = Mappings::RedBlack { root: 8, node: 0x20 };
+const RED_BLACK: Mappings = Mappings::RedBlack { root: 8, node: 0x20, first: 0x48, next: 0x80 };
 
 struct Place {
     machine: Machine,

@@ -314,7 +314,7 @@ impl Driver<'_> {
                     let lacks = kernel_limit::lacks(Self::span(lowered, place), what, wanted.to_string());
                     self.sink.push(match wanted {
                         Wanted::Version(_) => lacks.hint(kernel_limit::ELSEWHERE),
-                        Wanted::Open => lacks,
+                        Wanted::Open | Wanted::Types => lacks,
                     });
                 }
                 Err(ref error @ CodegenError::Unsupported { place, .. }) => {

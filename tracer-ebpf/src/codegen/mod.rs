@@ -87,6 +87,8 @@ pub enum Wanted {
     Version(&'static str),
     /// A kernel that is not locked down.
     Open,
+    /// One that says how its own structures are laid out, and has those that we know.
+    Types,
 }
 
 impl fmt::Display for Wanted {
@@ -94,6 +96,7 @@ impl fmt::Display for Wanted {
         match self {
             Wanted::Version(since) => write!(f, "Linux {since} and newer do"),
             Wanted::Open => f.write_str("one that is not locked down (as with secure boot) does"),
+            Wanted::Types => f.write_str("one that has its types (/sys/kernel/btf/vmlinux) does"),
         }
     }
 }

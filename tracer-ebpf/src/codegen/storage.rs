@@ -14,6 +14,7 @@ use super::select::piece::separators_area;
 use super::select::quote::Room as Quoted;
 use super::select::stack::area_size;
 use super::sent;
+use super::unwind;
 use alloc::vec;
 use alloc::vec::Vec;
 use tracer_common::intrinsic::Intrinsic;
@@ -168,6 +169,7 @@ impl Storage {
                     // And a number.
                     area = area.max(texts.sum::<u32>() + 8);
                 }
+                Inst::Call { intrinsic: Intrinsic::ModuleBase, .. } => area = area.max(unwind::module::STATE),
                 Inst::Call { intrinsic, .. } if intrinsic.takes_stack() => {
                     area = area.max(area_size(module.limits.backtrace));
                 }

@@ -12,6 +12,7 @@
 //! (`select::stack`).
 
 mod mapping;
+pub(super) mod module;
 
 use super::{CodegenError, Shared};
 use crate::asm::{Assembler, Code, FuncRef, Label};
@@ -112,12 +113,14 @@ pub(super) fn walk(shared: &mut Shared<'_>, layout: &Unwind, begin: Begin) -> Re
         Begin::Task => "walk_task",
     };
     let step = if shared.target.features.bpf_loop {
-        let code = finish(Walk { asm: Assembler::new(), layout, maps }.write_step(limit))?;
+        let code = finish(Walk { asm: Assembler::new(), layout, maps, limits: false }.write_step(limit))?;
         Some(FuncRef(shared.function("walk_frame".into(), || code)))
     } else {
         None
     };
-    let code = finish(Walk { asm: Assembler::new(), layout, maps }.write(begin, helper, limit, step))?;
+    let code = finish(
+        Walk { asm: Assembler::new(), layout, maps, limits: false }.write(begin, helper, limit, step),
+    )?;
     Ok(shared.function(name.into(), || code))
 }
 
@@ -130,7 +133,7 @@ pub const FOUND_INODE: usize = INODE as usize;
 /// raw tracepoint that is never attached, with the address as its argument.
 pub fn identify(layout: &Unwind) -> Result<object::Parts, CodegenError> {
     let maps = Maps { files: 0, index: 0, rows: 0, rules: 0, records: 0 };
-    let mut walk = Walk { asm: Assembler::new(), layout, maps };
+    let mut walk = Walk { asm: Assembler::new(), layout, maps, limits: false };
     let (missing, end) = (walk.asm.label(), walk.asm.label());
     walk.load(Reg::R8, Reg::R1, 0);
     walk.map_value(Reg::R6, 0);
@@ -168,6 +171,8 @@ struct Walk<'l> {
     asm: Assembler,
     layout: &'l Unwind,
     maps: Maps,
+    /// Whether searches in a maple tree say where what they found ends.
+    limits: bool,
 }
 
 /// Where frames go on.

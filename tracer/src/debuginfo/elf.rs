@@ -299,6 +299,14 @@ impl ElfFile {
         self.segments.iter().filter(|segment| segment.is_code).find_map(|segment| segment.offset_of(address))
     }
 
+    /// How far before its address as linked code is in the file, where that is the same for all of it.
+    pub fn code_before(&self) -> Option<u64> {
+        let mut all = self.segments.iter().filter(|segment| segment.is_code);
+        let before = |segment: &Segment| segment.address.wrapping_sub(segment.offset);
+        let first = before(all.next()?);
+        all.all(|segment| before(segment) == first).then_some(first)
+    }
+
     /// The address as linked of an offset in the file where code is.
     pub fn linked(&self, offset: u64) -> Option<u64> {
         self.segments.iter().filter(|segment| segment.is_code).find_map(|segment| {

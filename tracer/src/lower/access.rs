@@ -1,7 +1,7 @@
 //! Target variables: access trees to instructions.
 
 use tracer_common::intrinsic::Intrinsic;
-use tracer_common::ir::{BinOp, Dest, Inst, LongOp, OnFault, Source, Var};
+use tracer_common::ir::{Arg, BinOp, CmpOp, Dest, Inst, LongOp, OnFault, Source, Var};
 
 use crate::lower::body::Body;
 use crate::sema::families::argument_number;
@@ -51,6 +51,25 @@ impl<'p> Body<'_, 'p> {
     /// The value of an access of a guard; a bad address reads as 0.
     pub(super) fn quietly(&mut self, access: &'p Access, kept: &[LongOp]) -> LongOp {
         self.tree(access, kept, &mut Faults::Zero)
+    }
+
+    /// Where a file is loaded in the process of the hit.
+    fn module_base(&mut self, path: &str, faults: &mut Faults) -> LongOp {
+        let path = self.literal(path.as_bytes());
+        let raises = LongOp::Imm(i64::from(matches!(faults, Faults::Raise)));
+        let base = self.f.long();
+        self.push(Inst::Call {
+            intrinsic: Intrinsic::ModuleBase,
+            dest: Some(Dest::Long(base)),
+            args: vec![Arg::Str(path), Arg::Long(raises)],
+        });
+        let base = LongOp::Var(base);
+        if let Faults::Flag(flags) = faults {
+            let missing = self.f.long();
+            self.push(Inst::Cmp { op: CmpOp::Eq, dest: missing, left: base, right: LongOp::Imm(0) });
+            flags.push(missing);
+        }
+        base
     }
 
     fn indices(&mut self, target: &'p Target) -> Vec<LongOp> {
@@ -104,6 +123,7 @@ impl<'p> Body<'_, 'p> {
                 let value = self.tree(value, indices, faults);
                 self.make(|dest| Inst::Extend { dest, value, width: *width })
             }
+            Access::Module(path) => self.module_base(path, faults),
             Access::Task => self.of_task(Intrinsic::TaskCurrent),
             Access::ThreadPointer => panic!("this is a bug: pass 2 left the thread pointer as it was"),
             Access::Entered(entered) => {

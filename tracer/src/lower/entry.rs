@@ -108,6 +108,7 @@ pub(super) fn saves_arguments_only(probe: &Probe) -> bool {
             Access::Extend(value, _) => plain(value),
             Access::Binary(_, left, right) | Access::Compare(_, left, right) => plain(left) && plain(right),
             Access::Argument(..)
+            | Access::Module(_)
             | Access::Task
             | Access::ThreadPointer
             | Access::Load { .. }

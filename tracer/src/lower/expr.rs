@@ -529,6 +529,7 @@ fn looks_at(access: &hir::Access, memory: bool) -> bool {
         hir::Access::Load { address, .. } => memory && looks_at(address, true),
         hir::Access::Register(..)
         | hir::Access::Argument(..)
+        | hir::Access::Module(_)
         | hir::Access::Task
         | hir::Access::ThreadPointer
         | hir::Access::Saved(_)

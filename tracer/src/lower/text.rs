@@ -261,7 +261,7 @@ impl<'p> Body<'_, 'p> {
         StrOp::Var(dest)
     }
 
-    fn literal(&mut self, text: &[u8]) -> StrOp {
+    pub(super) fn literal(&mut self, text: &[u8]) -> StrOp {
         StrOp::Lit(self.lower.module.string(text))
     }
 

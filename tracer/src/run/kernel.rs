@@ -29,7 +29,7 @@ use crate::run::RunError;
 use crate::run::attach;
 use crate::run::logs::Logs;
 use crate::run::output::sink::Sink;
-use crate::run::unwind::Tables;
+use crate::run::unwind::{Modules, Tables};
 use crate::sys::bpf::{AttachType, Lines, LoadRefused, ProgLoad, ProgType, Program, btf_load, prog_load};
 use crate::sys::bpf_map::{BpfMap, Update};
 use crate::sys::clock;
@@ -53,6 +53,8 @@ pub struct Kernel {
     locks: Option<OwnedFd>,
     /// What stacks are walked by.
     pub tables: Option<Tables>,
+    /// Files that programs look for in processes.
+    _modules: Option<Modules>,
     /// Maps that programs use and nobody else looks at.
     _others: Vec<BpfMap>,
 }
@@ -109,6 +111,7 @@ impl Kernel {
         };
         let again = |name: &str| BpfMap::from_fd(maps[index(name)?].duplicate().ok()?).ok();
         let tables = Tables::new(again, target)?;
+        let modules = Modules::new(again, &artifact.module, target)?;
         let mut globals = Vec::with_capacity(layout.maps.len());
         let mut others = Vec::new();
         for (spec, map) in object.maps.iter().zip(maps) {
@@ -120,7 +123,17 @@ impl Kernel {
         }
         let records = Some(records);
         let links = Vec::new();
-        let kernel = Kernel { ledger, records, logs, programs, links, locks, tables, _others: others };
+        let kernel = Kernel {
+            ledger,
+            records,
+            logs,
+            programs,
+            links,
+            locks,
+            tables,
+            _modules: modules,
+            _others: others,
+        };
         Ok((kernel, layout, globals))
     }
 

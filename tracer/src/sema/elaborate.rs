@@ -15,12 +15,12 @@ use tracer_common::manifest::Site;
 
 use crate::diagnostics::{Code, Diagnostic, Label, Sink, suggest};
 use crate::sema::build::{Flow, Outcome, Outcomes};
-use crate::sema::family::{Candidate, Family, TargetScope};
+use crate::sema::family::{Candidate, Door, Family, FileFound, TargetScope};
 use crate::sema::library::Library;
 use crate::sema::load::{Loaded, load};
 use crate::sema::point::{self, Expanded, Expander};
 use crate::sema::pointee::Pointees;
-use crate::sema::program::{Guard, Listed, Program, Ty};
+use crate::sema::program::{Guard, Listed, Program, Trigger, Ty};
 use crate::sema::resolve::Resolver;
 use crate::sema::symbols::{LocalInfo, Symbols};
 use crate::source::{FileId, SourceMap, Span};
@@ -99,7 +99,11 @@ pub fn elaborate(
         sites: Vec::new(),
         groups: Vec::new(),
         functions: HashMap::new(),
-        pointees: Pointees::new(&files, input.globals_scope),
+        pointees: Pointees::new(
+            &files,
+            input.globals_scope,
+            &files_of(input.families, Door { near: None, is_hit: false }),
+        ),
     };
     // The probes of a tapset file that is in use run as well.
     for probe in files.iter().flat_map(ast::File::probes) {
@@ -113,6 +117,14 @@ pub fn elaborate(
         ));
     }
     elaborator.finish(sink)
+}
+
+/// What other files have, for a handler.
+pub(super) fn files_of<'f>(
+    families: &'f [Box<dyn Family + 'f>],
+    door: Door<'f>,
+) -> impl Fn(Option<&str>, Span) -> FileFound + 'f {
+    move |name, span| families.iter().find_map(|family| family.file(&door, name, span))
 }
 
 /// `-G name=value`.
@@ -145,7 +157,7 @@ pub(super) fn number(text: &str) -> Option<i64> {
 
 /// Sites whose handler is the same code.
 pub(super) struct Group<'a> {
-    pub(super) trigger: crate::sema::program::Trigger,
+    pub(super) trigger: Trigger,
     pub(super) entry: Option<tracer_common::manifest::ProgramKind>,
     pub(super) span: Span,
     /// See [`Candidate::guard`].
@@ -305,7 +317,11 @@ impl<'a> Elaborator<'_, 'a> {
                 return;
             }
         }
-        let mut resolver = Resolver::new(&*candidate.scope, self.globals_scope, &mut self.pointees);
+        let attach = candidate.site.attach.clone();
+        let is_hit = matches!(candidate.trigger, Trigger::Kernel(_));
+        let files = files_of(self.families, Door { near: Some(&attach), is_hit });
+        let scope = &*candidate.scope;
+        let mut resolver = Resolver::new(scope, self.globals_scope, &files, &mut self.pointees);
         for condition in &base.conditions {
             resolver.visit_expr(condition);
         }
@@ -364,7 +380,7 @@ impl<'a> Elaborator<'_, 'a> {
     }
 }
 
-type Key = (crate::sema::program::Trigger, bool, Guard, Vec<(ast::ExprId, OutcomeKey)>);
+type Key = (Trigger, bool, Guard, Vec<(ast::ExprId, OutcomeKey)>);
 
 /// What must be equal for two sites to share code.
 #[derive(PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use tracer_common::manifest::{ProgramKind, Site};
+use tracer_common::manifest::{AttachPoint, ProgramKind, Site};
 
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::program::{Access, Guard, TargetValue, Trigger};
@@ -77,8 +77,28 @@ pub trait TargetScope {
     }
 }
 
+/// Where a handler is, for whom asks for what other files have.
+pub struct Door<'d> {
+    /// Where it is attached; `None` for functions, which may be called from anywhere.
+    pub near: Option<&'d AttachPoint>,
+    /// Whether it runs at hits, in a process.
+    pub is_hit: bool,
+}
+
+/// What a file has; `None` where no family knows such files, or it is the probed one.
+pub type FileFound = Option<Result<Rc<dyn TargetScope>, Diagnostic>>;
+
+/// What a file has, by what a target expression calls it; the probed file without a name.
+pub type Files<'f> = dyn Fn(Option<&str>, Span) -> FileFound + 'f;
+
 /// A family of probe points.
 pub trait Family {
+    /// Variables and types of a whole file that a target expression names (without a name: of the probed one), when the
+    /// family knows files.
+    fn file(&self, _door: &Door<'_>, _name: Option<&str>, _span: Span) -> FileFound {
+        None
+    }
+
     /// The places that a probe point stands for: `None` when it belongs to another family. Nothing found is an
     /// error that says why and what comes near.
     fn resolve(

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::sema::family::TargetScope;
+use crate::sema::family::{Files, TargetScope};
 use crate::sema::resolve::Resolver;
 use crate::syntax::ast::{self, ExprKind, Indexable, Name, TargetRoot};
 use crate::syntax::visit::{self, Visitor};
@@ -19,8 +19,8 @@ use crate::syntax::visit::{self, Visitor};
 pub(super) struct Pointee {
     /// The type, as `@cast` takes it.
     pub ty: String,
-    /// It is one of the kernel's, whatever code is traced.
-    pub of_kernel: bool,
+    /// The file that has the type, or the kernel, where that is not the traced code.
+    pub module: Option<String>,
     /// Another type that it may point to as well.
     pub other: Option<String>,
 }
@@ -56,7 +56,7 @@ pub(super) struct Pointees {
 
 impl Pointees {
     /// Learns the names of globals, and what functions return. Scripts that never follow a script value pay nothing.
-    pub(super) fn new(files: &[ast::File], scope: &dyn TargetScope) -> Pointees {
+    pub(super) fn new(files: &[ast::File], scope: &dyn TargetScope, others: &Files<'_>) -> Pointees {
         let mut pointees = Pointees::default();
         if !follows_values(files) {
             return pointees;
@@ -67,7 +67,7 @@ impl Pointees {
         for _ in 0..2 {
             for function in files.iter().flat_map(ast::File::functions) {
                 let ast::FunctionBody::Block(block) = &function.body else { continue };
-                let mut resolver = Resolver::new(scope, scope, &mut pointees);
+                let mut resolver = Resolver::new(scope, scope, others, &mut pointees);
                 resolver.visit_block(block);
                 if let Some(ty) = resolver.returned.take() {
                     pointees.functions.insert((function.name.name.clone(), function.params.len()), ty);

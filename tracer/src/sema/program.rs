@@ -670,6 +670,8 @@ pub enum Access {
     Compare(CmpOp, Box<Access>, Box<Access>),
     /// The low bytes of a value, extended.
     Extend(Box<Access>, Width),
+    /// Where offset 0 of a file would be if all of it were mapped as its code is in the process of the hit.
+    Module(Arc<str>),
     /// The address of the kernel's structure for the current task.
     Task,
     /// What the thread pointer (`fs`) holds. Only until pass 2 knows where the task keeps it.
@@ -717,6 +719,7 @@ impl Access {
             Access::Constant(_)
             | Access::Register(..)
             | Access::Argument(..)
+            | Access::Module(_)
             | Access::Task
             | Access::ThreadPointer
             | Access::Dynamic(_)
@@ -740,6 +743,7 @@ impl Access {
             Access::Constant(_)
             | Access::Register(..)
             | Access::Argument(..)
+            | Access::Module(_)
             | Access::Task
             | Access::ThreadPointer
             | Access::Dynamic(_)

@@ -4,10 +4,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::diagnostics::{Code, Diagnostic};
 use crate::sema::build::{self, Outcome, Outcomes};
-use crate::sema::family::{Resolved, TargetScope};
+use crate::sema::family::{Files, Resolved, TargetScope};
 use crate::sema::pointee::{Pointee, Pointees};
 use crate::sema::program::Access;
 use crate::source::Span;
@@ -15,12 +16,24 @@ use crate::syntax::ast::{self, ExprKind, PathStepKind, TargetRoot};
 use crate::syntax::print::print_expr;
 use crate::syntax::visit::{self, Visitor};
 
+/// Who said what a target expression is.
+enum Origin {
+    /// The probed code.
+    Own,
+    /// The kernel's types.
+    Kernel,
+    /// Another file, or the probed one as a whole.
+    File(Rc<dyn TargetScope>),
+}
+
 /// Finds out what the target expressions of a body mean at one place. Branches that `@defined` rules out are not
 /// looked at.
 pub(super) struct Resolver<'s> {
     scope: &'s dyn TargetScope,
     /// What `@cast` means where no traced code is behind the handler.
     types: &'s dyn TargetScope,
+    /// What other files have.
+    files: &'s Files<'s>,
     /// Both are the same: a function's targets are the kernel's.
     in_function: bool,
     at_entry: bool,
@@ -38,12 +51,14 @@ impl<'s> Resolver<'s> {
     pub(super) fn new(
         scope: &'s dyn TargetScope,
         types: &'s dyn TargetScope,
+        files: &'s Files<'s>,
         pointees: &'s mut Pointees,
     ) -> Resolver<'s> {
         pointees.enter_body();
         Resolver {
             scope,
             types,
+            files,
             in_function: std::ptr::addr_eq(scope, types),
             at_entry: false,
             outcomes: Outcomes::new(),
@@ -53,20 +68,79 @@ impl<'s> Resolver<'s> {
         }
     }
 
-    /// What a target expression is, and whether the kernel's types said so, not those of the traced code.
-    fn resolve(&self, target: &ast::TargetExpr, span: Span) -> (Result<Resolved, Diagnostic>, bool) {
-        if is_of_kernel(target) {
-            return (self.types.resolve(target, span, self.at_entry), true);
+    /// What a target expression is, and who said so: of several modules with `:` between them, the first that knows.
+    fn resolve(&self, target: &ast::TargetExpr, span: Span) -> (Result<Resolved, Diagnostic>, Origin) {
+        let Some(modules) = module_of(target) else { return self.resolve_own(target, span) };
+        let mut all = modules.split(':').map(|module| self.resolve_by(module, target, span));
+        let first = all.next().unwrap_or_else(|| self.resolve_own(target, span));
+        if first.0.is_ok() {
+            return first;
         }
-        match self.scope.resolve(target, span, self.at_entry) {
-            Err(diagnostic)
-                if diagnostic.code == Code::NoTargetVariables
-                    && matches!(target.root, TargetRoot::Cast { .. }) =>
-            {
-                (self.types.resolve(target, span, self.at_entry), true)
-            }
-            Ok(resolved) => (self.with_thread_pointer(resolved, span), false),
-            Err(diagnostic) => (Err(diagnostic), false),
+        all.find(|(resolved, _)| resolved.is_ok()).unwrap_or(first)
+    }
+
+    fn resolve_by(
+        &self,
+        module: &str,
+        target: &ast::TargetExpr,
+        span: Span,
+    ) -> (Result<Resolved, Diagnostic>, Origin) {
+        if is_kernel(module) {
+            return (self.types.resolve(target, span, self.at_entry), Origin::Kernel);
+        }
+        if is_header(module) {
+            let (resolved, origin) = self.resolve_own(target, span);
+            let hinted = resolved.map_err(|diagnostic| {
+                diagnostic.hint(format!(
+                    "types of {module} would need a C compiler: name a program or library that was built with it and with -g"
+                ))
+            });
+            return (hinted, origin);
+        }
+        match (self.files)(Some(module), span) {
+            Some(Ok(file)) => self.resolve_in(file, target, span),
+            Some(Err(diagnostic)) => (Err(diagnostic), Origin::Own),
+            // It is the probed file.
+            None => self.resolve_own(target, span),
+        }
+    }
+
+    fn resolve_own(&self, target: &ast::TargetExpr, span: Span) -> (Result<Resolved, Diagnostic>, Origin) {
+        let is_cast = matches!(target.root, TargetRoot::Cast { .. });
+        let diagnostic = match self.scope.resolve(target, span, self.at_entry) {
+            Ok(resolved) => return (self.with_thread_pointer(resolved, span), Origin::Own),
+            Err(diagnostic) => diagnostic,
+        };
+        if diagnostic.code == Code::NoTargetVariables && is_cast {
+            return (self.types.resolve(target, span, self.at_entry), Origin::Kernel);
+        }
+        // What is probed may have no variables of its own, as a mark has none: the file has.
+        if matches!(target.root, TargetRoot::Cast { .. } | TargetRoot::Var { .. })
+            && let Some(Ok(file)) = (self.files)(None, span)
+            && let found @ (Ok(_), _) = self.resolve_in(file, target, span)
+        {
+            return found;
+        }
+        (Err(diagnostic), Origin::Own)
+    }
+
+    fn resolve_in(
+        &self,
+        file: Rc<dyn TargetScope>,
+        target: &ast::TargetExpr,
+        span: Span,
+    ) -> (Result<Resolved, Diagnostic>, Origin) {
+        let resolved = file.resolve(target, span, self.at_entry);
+        let resolved = resolved.and_then(|resolved| self.with_thread_pointer(resolved, span));
+        (resolved, Origin::File(file))
+    }
+
+    /// Who knows the type of what was resolved.
+    fn scope_of<'o>(&'o self, origin: &'o Origin) -> &'o dyn TargetScope {
+        match origin {
+            Origin::Own => self.scope,
+            Origin::Kernel => self.types,
+            Origin::File(file) => &**file,
         }
     }
 
@@ -99,7 +173,7 @@ impl<'s> Resolver<'s> {
         let root = TargetRoot::Cast {
             operand: operand.clone(),
             type_name: ast::Text::from(&*pointee.ty),
-            module: pointee.of_kernel.then(|| ast::Text::from("kernel")),
+            module: pointee.module.as_deref().map(ast::Text::from),
         };
         Ok(Cow::Owned(ast::TargetExpr { root, ..target.clone() }))
     }
@@ -112,16 +186,20 @@ impl<'s> Resolver<'s> {
                 return;
             }
         };
-        let (resolved, of_kernel) = self.resolve(&target, expr.span);
+        let (resolved, origin) = self.resolve(&target, expr.span);
         let outcome = match resolved {
             Ok(resolved) => Outcome::Value(resolved),
             Err(diagnostic) => Outcome::Missing(Box::new(diagnostic)),
         };
         self.outcomes.insert(expr.id, outcome);
-        let scope = if of_kernel { self.types } else { self.scope };
-        if let Some(ty) = scope.pointee(&target) {
-            self.targets
-                .insert(expr.id, Pointee { ty, of_kernel: of_kernel || self.in_function, other: None });
+        if let Some(ty) = self.scope_of(&origin).pointee(&target) {
+            let module = match origin {
+                Origin::Kernel => Some(KERNEL.to_owned()),
+                Origin::Own if self.in_function => Some(KERNEL.to_owned()),
+                Origin::Own => None,
+                Origin::File(_) => module_of(&target),
+            };
+            self.targets.insert(expr.id, Pointee { ty, module, other: None });
         }
     }
 
@@ -168,7 +246,7 @@ impl<'s> Resolver<'s> {
                 Outcome::Enumeration,
             ),
             (Some(name), module) => {
-                let is_kernel = module.is_some_and(|module| module.starts_with("kernel"));
+                let is_kernel = module.is_some_and(is_kernel);
                 let own = if is_kernel { None } else { self.scope.enumeration(name) };
                 own.or_else(|| self.types.enumeration(name))
                     .map(Outcome::Enumeration)
@@ -185,8 +263,8 @@ impl<'s> Resolver<'s> {
             return None;
         }
         let target = self.meant(target).ok()?;
-        let (_, of_kernel) = self.resolve(&target, operand.span);
-        let scope = if of_kernel { self.types } else { self.scope };
+        let (_, origin) = self.resolve(&target, operand.span);
+        let scope = self.scope_of(&origin);
         scope.enumeration(&scope.type_name(&target)?)
     }
 
@@ -298,12 +376,26 @@ fn missing(expr: &ast::Expr, message: String) -> Outcome {
     Outcome::Missing(Box::new(Diagnostic::error(Code::UnresolvedTarget, expr.span, message)))
 }
 
-/// Whether it is a `@cast` to a type of the kernel, whatever code is traced.
-fn is_of_kernel(target: &ast::TargetExpr) -> bool {
+/// The module that a target expression names.
+fn module_of(target: &ast::TargetExpr) -> Option<String> {
     match &target.root {
-        TargetRoot::Cast { module: Some(module), .. } => module.to_string().starts_with("kernel"),
-        _ => false,
+        TargetRoot::Cast { module, .. } | TargetRoot::Var { module, .. } => {
+            module.as_ref().map(ToString::to_string)
+        }
+        TargetRoot::Variable(_) | TargetRoot::Special(_) | TargetRoot::Value(_) => None,
     }
+}
+
+const KERNEL: &str = "kernel";
+
+/// Whether a module is the kernel, whatever code is traced.
+fn is_kernel(module: &str) -> bool {
+    module.starts_with(KERNEL)
+}
+
+/// Whether a module is a C header.
+fn is_header(module: &str) -> bool {
+    module.starts_with('<') || module.ends_with(".h")
 }
 
 /// `$$name` and its like are facts about the site, not variables.

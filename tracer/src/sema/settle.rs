@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::diagnostics::{Code, Diagnostic, Sink};
 use crate::sema::build::{self, Body, Builder, Built, Flow};
-use crate::sema::elaborate::{self, Elaborator};
+use crate::sema::elaborate::{self, Elaborator, files_of};
 use crate::sema::elide::elide;
+use crate::sema::family::Door;
 use crate::sema::guard;
 use crate::sema::program::{
     Function, FunctionId, Global, GlobalTy, Literal, LocalId, Probe, Program, Stmt, StmtKind, Ty,
@@ -152,8 +153,10 @@ impl Elaborator<'_, '_> {
             return Built { body, locals: info.locals, saved, has_result: false, flow };
         };
         let scope = self.globals_scope;
+        let families = self.families;
         let outcomes = self.functions.entry(n).or_insert_with(|| {
-            let mut resolver = Resolver::new(scope, scope, &mut self.pointees);
+            let files = files_of(families, Door { near: None, is_hit: false });
+            let mut resolver = Resolver::new(scope, scope, &files, &mut self.pointees);
             resolver.visit_block(block);
             resolver.outcomes
         });

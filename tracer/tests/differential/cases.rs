@@ -136,6 +136,7 @@ fn untold(module: &Module) -> BTreeSet<usize> {
                     | Intrinsic::RealtimeNs
                     | Intrinsic::UserStack
                     | Intrinsic::UserFrame
+                    | Intrinsic::ModuleBase
                     | Intrinsic::KernelStack
                     | Intrinsic::KernelFrame
                     | Intrinsic::UserString

@@ -262,6 +262,24 @@ const FIXTURES: &[Fixture] = &[
         stripped: false,
     },
     Fixture {
+        name: "libapart.so",
+        source: Source::File("apart_lib.c"),
+        flags: &["-g", "-O1", "-fPIC", "-shared"],
+        stripped: false,
+    },
+    Fixture {
+        name: "apart",
+        source: Source::File("apart.c"),
+        flags: &["-g", "-O1", "-Wl,-rpath,$ORIGIN"],
+        stripped: false,
+    },
+    Fixture {
+        name: "apart_nopie",
+        source: Source::File("apart.c"),
+        flags: &["-g", "-O1", "-no-pie", "-Wl,-rpath,$ORIGIN"],
+        stripped: false,
+    },
+    Fixture {
         name: "threads",
         source: Source::File("threads.c"),
         flags: &["-g", "-O1", "-pthread", "-Wl,-rpath,$ORIGIN"],

@@ -9,16 +9,17 @@
 //!
 //! **Not here:** what the addresses are called (the user domain knows).
 
-use super::super::unwind::{self, Begin, STATE};
+use super::super::unwind::{self, Begin, STATE, module};
 use super::super::vcode::{Base, Constant, VInsn, VReg};
 use super::{Memory, Result, Selector};
+use crate::codegen::{CodegenError, Wanted};
 use crate::isa::{AluOp, Helper, JumpOp, Size};
 use crate::target::Unwind;
 use tracer_common::intrinsic::Intrinsic;
-use tracer_common::ir::{Inst, LongOp, Space, StrVar, Var};
+use tracer_common::ir::{Inst, LongOp, Space, StrVar, StringId, Var};
 use tracer_common::ledger::Cell;
 use tracer_common::manifest::ProgramKind;
-use tracer_common::record::USER_BITS;
+use tracer_common::record::{ErrorKind, USER_BITS};
 
 /// `BPF_F_USER_STACK`; the low byte is how many frames are left out.
 const USER_STACK: i64 = 1 << 8;
@@ -187,6 +188,25 @@ impl Selector<'_, '_> {
         let first = self.reg();
         self.constant(first, 0);
         Ok(Frames { area: state.at(STATE), first, count })
+    }
+
+    /// Where a file is loaded.
+    pub(super) fn module_base(&mut self, dest: Var, path: StringId, raises: bool) -> Result {
+        let Some(layout) = self.shared.target.unwind.clone() else {
+            let (place, wanted) = (self.place, Wanted::Types);
+            return Err(CodegenError::Kernel { place, what: "find where another file is loaded", wanted });
+        };
+        let number = path.index() as i32;
+        let state = self.area();
+        self.store(Size::Dw, state.at(module::NUMBER as u32), number);
+        let function = module::base(self.shared, &layout)?;
+        self.code.below = self.code.below.max(unwind::FRAMES);
+        let base = self.call_function(function, state);
+        if raises {
+            self.raise_if(JumpOp::Eq, base, 0, ErrorKind::NotLoaded, number);
+        }
+        self.mov(self.var(dest), base);
+        Ok(())
     }
 
     /// Whether the program is hit at the first instructions of functions only.

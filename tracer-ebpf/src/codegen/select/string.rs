@@ -347,6 +347,11 @@ impl Selector<'_, '_> {
                     return self.frame_of(space_of(intrinsic), var, *number);
                 }
             }
+            (Intrinsic::ModuleBase, [Arg::Str(StrOp::Lit(path)), Arg::Long(raises)]) => {
+                if let Some(var) = long_dest(intrinsic, dest) {
+                    return self.module_base(var, *path, *raises != LongOp::Imm(0));
+                }
+            }
             (Intrinsic::UserWrite, [Arg::Long(address), Arg::Long(value), Arg::Long(LongOp::Imm(bytes))]) => {
                 return self.write_user(*address, *value, *bytes);
             }

@@ -4,7 +4,8 @@
 //!
 //! **Not here:** what is done with it (`super`), the offsets (`tracer::run::unwind::layout`).
 
-use super::{END, FLAGS, INODE, MM, NODE, PAGE_OFFSET, START, TEMPORARY, TYPE, Walk};
+use super::module::LIMIT;
+use super::{ADDRESS_BITS, END, FLAGS, INODE, MM, NODE, PAGE_OFFSET, START, TEMPORARY, TYPE, Walk};
 use crate::asm::Label;
 use crate::isa::{AluOp, JumpOp, Reg};
 use crate::target::Mappings;
@@ -21,11 +22,16 @@ impl Walk<'_> {
     /// anywhere, in interrupts too: what changes meanwhile is missed, and only what has the address counts.
     pub(super) fn find_mapping(&mut self, missing: Label) {
         match self.layout.mappings {
-            Mappings::RedBlack { root, node } => self.search_tree((root, node), missing),
+            Mappings::RedBlack { root, node, .. } => self.search_tree((root, node), missing),
             Mappings::Maple { root, inner, leaf, slots } => {
                 self.search_maple(root, inner, leaf, slots, missing);
             }
         }
+        self.read_mapping();
+    }
+
+    /// Reads the last three words of the mapping in r9.
+    pub(super) fn read_mapping(&mut self) {
         let (layout, no_file) = (self.layout, self.asm.label());
         for (to, from) in [(PAGE_OFFSET, layout.vm_pgoff), (FLAGS, layout.vm_flags), (INODE, layout.vm_file)]
         {
@@ -75,6 +81,7 @@ impl Walk<'_> {
                 self.alu(AluOp::Add, Reg::R4, Reg::R1);
             }
             self.alu(AluOp::Lsh, Reg::R4, 3);
+            self.keep_limit();
             self.mov(Reg::R3, Reg::R9);
             self.alu(AluOp::Add, Reg::R3, Reg::R4);
             let (other, read) = (self.asm.label(), self.asm.label());
@@ -99,6 +106,25 @@ impl Walk<'_> {
         self.load(Reg::R2, Reg::R6, END);
         self.asm.jump_if(JumpOp::Lt, true, Reg::R8, Reg::R1, missing);
         self.asm.jump_if(JumpOp::Ge, true, Reg::R8, Reg::R2, missing);
+    }
+
+    /// Remembers where the slot ends whose offset is in r4, which is where to go on behind it. What a node says nothing of
+    /// ends where it ends itself: that is known from the node above.
+    fn keep_limit(&mut self) {
+        if !self.limits {
+            return;
+        }
+        let unknown = self.asm.label();
+        self.mov(Reg::R1, Reg::R6);
+        self.alu(AluOp::Add, Reg::R1, Reg::R4);
+        self.load(Reg::R1, Reg::R1, NODE);
+        self.mov(Reg::R2, Reg::R1);
+        self.alu(AluOp::Rsh, Reg::R2, ADDRESS_BITS);
+        self.asm.jump_if(JumpOp::Ne, true, Reg::R2, 0, unknown);
+        self.asm.jump_if(JumpOp::Eq, true, Reg::R1, 0, unknown);
+        self.alu(AluOp::Add, Reg::R1, 1);
+        self.store(Reg::R6, LIMIT, Reg::R1);
+        self.asm.bind(unknown);
     }
 
     /// Goes down the red-black tree: leaves the mapping in r9.

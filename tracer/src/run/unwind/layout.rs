@@ -39,7 +39,12 @@ fn mappings<M: Fn(&str) -> Option<u32>>(
     members: &impl Fn(&str) -> M,
 ) -> Option<Mappings> {
     let Some(root) = mm("mm_mt.ma_root") else {
-        return Some(Mappings::RedBlack { root: mm("mm_rb")?, node: mapping("vm_rb")? });
+        return Some(Mappings::RedBlack {
+            root: mm("mm_rb")?,
+            node: mapping("vm_rb")?,
+            first: mm("mmap")?,
+            next: mapping("vm_next")?,
+        });
     };
     let types = btf.enumeration("enum maple_type")?;
     let number = |name: &str| {

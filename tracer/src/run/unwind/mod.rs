@@ -7,11 +7,13 @@
 //! that looks at our own mapping of the file, so that no file system's numbering matters. We keep the mapping, and so the
 //! inode stays.
 //!
-//! Rooms: `layout` (the kernel's own structures), this file (the maps).
+//! Rooms: `layout` (the kernel's own structures), this file (the maps), `module` (files whose variables are read from
+//! elsewhere).
 //!
 //! **Not here:** what call frame information says (`debuginfo::dwarf`), the walk (`tracer_ebpf::codegen::unwind`).
 
 pub mod layout;
+mod module;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -37,13 +39,19 @@ use crate::sys::map_view::MapView;
 use crate::sys::mmap::Mapped;
 use crate::world::World;
 
-/// Whether a script takes stacks of programs.
+pub use module::Modules;
+
+/// Whether a script takes stacks of programs, or asks where files are loaded.
 pub fn is_wanted(module: &Module) -> bool {
-    use tracer_common::intrinsic::Intrinsic::{UserFrame, UserStack};
-    let insts = module.functions.iter().flat_map(|function| &function.blocks).flat_map(|block| &block.insts);
-    insts.map(|(inst, _)| inst).any(
-        |inst| matches!(inst, Inst::Call { intrinsic, .. } if matches!(intrinsic, UserStack | UserFrame)),
-    )
+    use tracer_common::intrinsic::Intrinsic::{ModuleBase, UserFrame, UserStack};
+    insts(module).any(|inst| {
+        matches!(inst, Inst::Call { intrinsic, .. } if matches!(intrinsic, UserStack | UserFrame | ModuleBase))
+    })
+}
+
+fn insts(module: &Module) -> impl Iterator<Item = &Inst> {
+    let blocks = module.functions.iter().flat_map(|function| &function.blocks);
+    blocks.flat_map(|block| &block.insts).map(|(inst, _)| inst)
 }
 
 /// The maps with what they hold.

@@ -106,6 +106,7 @@ impl Builder<'_, '_> {
             Access::Constant(_)
             | Access::Register(..)
             | Access::Argument(..)
+            | Access::Module(_)
             | Access::Task
             | Access::ThreadPointer
             | Access::Dynamic(_)

@@ -1,5 +1,7 @@
 //! Locations to accesses: where a walk starts.
 
+use std::sync::Arc;
+
 use tracer_common::ir::{BinOp, CmpOp, Space, Width};
 
 use crate::debuginfo::model::{Entry, LocOp, Location, Relation};
@@ -8,7 +10,7 @@ use crate::sema::target_var::pretty::further;
 use crate::sema::target_var::{At, WORD, load, plus};
 
 /// How far a module was moved when it was loaded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Moved {
     /// Not at all: addresses are as linked.
     No,
@@ -17,18 +19,24 @@ pub enum Moved {
     /// As far as the instruction pointer at the function's entry, which would be here: at the return, it is the
     /// caller's.
     Entry(u64),
+    /// It is another file than the one that is probed: it is where its code is in the process, of which this much is before
+    /// its beginning (the address as linked less the offset).
+    Elsewhere(Arc<str>, u64),
 }
 
 impl Moved {
     /// Where an address as linked is now.
-    pub fn address(self, linked: u64) -> Access {
+    pub fn address(&self, linked: u64) -> Access {
         // The instruction pointer, minus where it was linked, is how far the module moved.
         match self {
             Moved::No => Access::Constant(linked as i64),
-            Moved::Hit(at) => plus(Access::Register(16, WORD), linked.wrapping_sub(at) as i64),
+            Moved::Hit(at) => plus(Access::Register(16, WORD), linked.wrapping_sub(*at) as i64),
             Moved::Entry(at) => {
                 let pointer = Access::AtEntry(Box::new(Access::Register(16, WORD)));
-                plus(pointer, linked.wrapping_sub(at) as i64)
+                plus(pointer, linked.wrapping_sub(*at) as i64)
+            }
+            Moved::Elsewhere(path, before) => {
+                plus(Access::Module(path.clone()), linked.wrapping_sub(*before) as i64)
             }
         }
     }
@@ -47,7 +55,7 @@ pub trait Loaded {
 /// Where only addresses can be meant.
 impl Loaded for Moved {
     fn moved(&self) -> Moved {
-        *self
+        self.clone()
     }
 
     fn thread_local(&self) -> Result<Access, String> {

@@ -49,6 +49,7 @@ impl Access {
             Access::Constant(_)
             | Access::Binary(..)
             | Access::Compare(..)
+            | Access::Module(_)
             | Access::Task
             | Access::ThreadPointer
             | Access::Dynamic(_) => Err(NOT_IN_MEMORY),

@@ -64,8 +64,8 @@ fn marks(
         let counter = mark.semaphore.and_then(|address| module.elf.file_offset(address));
         let moved = if module.elf.is_moved() { Moved::Hit(mark.address) } else { Moved::No };
         let arguments = mark.args.iter().map(|text| {
-            let found =
-                operand::argument(text, &|name| module.variable(world, name)).and_then(|a| access(&a, moved));
+            let found = operand::argument(text, &|name| module.variable(world, name))
+                .and_then(|a| access(&a, &moved));
             found.map_err(|why| format!("{text}: {why}"))
         });
         let scope = MarkScope { name: mark.name.clone(), arguments: arguments.collect() };
@@ -103,9 +103,9 @@ fn marks(
 }
 
 /// How to read an argument.
-fn access(argument: &Argument, moved: Moved) -> Result<Access, String> {
+fn access(argument: &Argument, moved: &Moved) -> Result<Access, String> {
     let width = Width { bytes: argument.bytes, signed: argument.signed };
-    Ok(match start(&argument.location, &moved)? {
+    Ok(match start(&argument.location, moved)? {
         At::Value(value) if width.bytes == 8 => value,
         At::Value(value) => Access::Extend(Box::new(value), width),
         At::Memory(address, offset) => match i32::try_from(offset) {

@@ -3,10 +3,11 @@
 //! Source: stapprobes(3stap), "PROCESS", "SDT MARKERS".
 //!
 //! Rooms, in reading order: this file (which form), `module` (which file), `life` (begin, end, threads, system calls),
-//! `function`, `callee`, `statement`, `mark`, `plt` (places in it), `pattern` (how functions and lines are written), `scope` (variables at a place),
+//! `function`, `callee`, `statement`, `mark`, `plt` (places in it), `pattern` (how functions and lines are written), `scope` (variables at a place), `file` (those of a whole file),
 //! `thread_local` (the storage of a thread).
 
 mod callee;
+mod file;
 mod function;
 mod life;
 mod mark;
@@ -27,7 +28,7 @@ use tracer_common::manifest::{AttachPoint, ProgramKind, Site};
 use crate::diagnostics::{Code, Diagnostic, suggest};
 use crate::sema::families::Subject;
 use crate::sema::families::kernel::KernelTypes;
-use crate::sema::family::{Candidate, Family, TargetScope};
+use crate::sema::family::{Candidate, Door, Family, FileFound, TargetScope};
 use crate::sema::program::{Guard, Trigger};
 use crate::source::Span;
 use crate::syntax::ast::{LiteralValue, ProbePointComponent};
@@ -120,6 +121,10 @@ impl Family for Process<'_> {
         span: Span,
     ) -> Option<Result<Vec<Candidate>, Diagnostic>> {
         (&*point[0].name == "process").then(|| self.process(point, span))
+    }
+
+    fn file(&self, door: &Door<'_>, name: Option<&str>, span: Span) -> FileFound {
+        self.file_scope(door, name, span)
     }
 
     fn forms(&self) -> &'static [&'static str] {

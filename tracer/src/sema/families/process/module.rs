@@ -167,7 +167,7 @@ impl Process<'_> {
         Ok(vec![self.program(&name, span)?])
     }
 
-    fn program(&self, name: &str, span: Span) -> Result<Program, Diagnostic> {
+    pub(super) fn program(&self, name: &str, span: Span) -> Result<Program, Diagnostic> {
         let module = self.module(name, span)?;
         let text = format!("process(\"{}\")", module.path.display());
         Ok(Program { module, pid: None, guard: Guard::default(), text })
@@ -246,13 +246,9 @@ impl Process<'_> {
         for program in programs {
             let guard = self.guard_of_library(program, library.span)?;
             for path in self.libraries_of(program) {
-                let file =
-                    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 let full = path.display().to_string();
                 known.push(full.clone());
-                let fits = |text: &str| glob_match(&pattern, text);
-                let short = file.split(".so").next().unwrap_or(&file);
-                if !(fits(&full) || fits(&file) || fits(short) || fits(short.trim_start_matches("lib"))) {
+                if !is_named(&path, &pattern) {
                     continue;
                 }
                 let module = self.module(&full, library.span)?;
@@ -279,7 +275,7 @@ impl Process<'_> {
     }
 
     /// The libraries that a program needs; those of a process are what it has in memory, as it sees the file system.
-    fn libraries_of(&self, program: &Program) -> Vec<PathBuf> {
+    pub(super) fn libraries_of(&self, program: &Program) -> Vec<PathBuf> {
         let mapped = program.pid.map(|pid| {
             let maps = self.world.read_text(Path::new(&format!("/proc/{pid}/maps"))).unwrap_or_default();
             let paths: BTreeSet<PathBuf> = maps
@@ -321,6 +317,14 @@ impl Process<'_> {
         }
         Ok(guard)
     }
+}
+
+/// Whether a library is meant by a name: `libm.so.6`, `libm`, `m`, or its path, with wildcards.
+pub(super) fn is_named(path: &Path, pattern: &str) -> bool {
+    let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let short = file.split(".so").next().unwrap_or(&file);
+    let names = [&path.display().to_string(), &file, short, short.trim_start_matches("lib")];
+    names.iter().any(|name| glob_match(pattern, name))
 }
 
 /// `low-high perms offset device inode path` of code that comes from a file.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use tracer_common::ir::{Space, Width};
 
+use super::file::{self, no_information, walk};
 use super::module::Module;
 use super::thread_local;
 use crate::debuginfo::dwarf::{DebugInfo, Instance, Role, Variable};
@@ -53,11 +54,11 @@ struct InProcess<'m> {
 
 impl Loaded for InProcess<'_> {
     fn moved(&self) -> Moved {
-        self.moved
+        self.moved.clone()
     }
 
     fn thread_local(&self) -> Result<Access, String> {
-        thread_local::block(&self.module.elf, self.moved)
+        thread_local::block(&self.module.elf, &self.moved)
     }
 
     fn entered(&self, register: u8, entry: &Entry) -> Result<Access, String> {
@@ -272,40 +273,6 @@ impl CodeScope {
         let at = start(location, &self.loaded(!at_entry))?;
         Ok((at, variable.ty, false))
     }
-
-    /// `@var("name@unit")`
-    fn named(
-        &self,
-        info: &DebugInfo,
-        (name, unit): (&str, Option<&str>),
-        span: Span,
-        at_entry: bool,
-    ) -> Result<(At, TypeId, bool), Diagnostic> {
-        let found = match unit {
-            Some(unit) => {
-                let fits = |path: &str| {
-                    path == unit || path.ends_with(&format!("/{unit}")) || crate::glob::glob_match(unit, path)
-                };
-                info.globals_in(name, fits)
-            }
-            None => info.globals(name, Some(&self.instance.function)),
-        };
-        let Some(variable) = found.into_iter().next() else {
-            let place = unit.map_or(String::new(), |unit| format!(" in {unit}"));
-            let diagnostic = Diagnostic::error(
-                Code::UnresolvedTarget,
-                span,
-                format!("{} has no variable {name}{place}", self.module.path.display()),
-            );
-            return Err(match crate::diagnostics::suggest::hint(name, info.global_names()) {
-                Some(hint) => diagnostic.hint(hint),
-                None => diagnostic,
-            });
-        };
-        self.global(info, &variable, at_entry).map_err(|why| {
-            Diagnostic::error(Code::UnresolvedTarget, span, format!("{name} cannot be read here: {why}"))
-        })
-    }
 }
 
 /// The register of a parameter by the calling convention. `next`: how many are taken; `None` once a parameter was passed
@@ -490,34 +457,14 @@ impl CodeScope {
                 (at, ty, false)
             }
             TargetRoot::Variable(name) => self.variable(info, name, span, at_entry)?,
-            TargetRoot::Var { name, unit, module } => {
-                if let Some(module) = module.as_ref().and_then(|module| module.as_str())
-                    && !self.module.path.ends_with(module.trim_start_matches('/'))
-                {
-                    return Err(Diagnostic::error(
-                        Code::Unsupported,
-                        span,
-                        "@var of another file than the probed one is not supported yet",
-                    ));
-                }
+            TargetRoot::Var { name, unit, .. } => {
                 let unit = unit.as_ref().and_then(|unit| unit.as_str());
-                self.named(info, (name.as_str().unwrap_or_default(), unit), span, at_entry)?
+                let name = name.as_str().unwrap_or_default();
+                let variable = file::variable(&self.module, info, (name, unit), Some(&self.instance), span)?;
+                self.global(info, &variable, at_entry).map_err(|why| file::unreadable(name, &why, span))?
             }
             TargetRoot::Cast { type_name, .. } => {
-                let written = type_name.as_str().unwrap_or_default();
-                let name = ["struct ", "union ", "class ", "enum "]
-                    .iter()
-                    .find_map(|word| written.strip_prefix(word))
-                    .unwrap_or(written)
-                    .trim_end_matches(['*', ' ', '&']);
-                let named = |name| info.types_named(name).into_iter().next();
-                let Some(ty) = named(name).or_else(|| in_full(name).and_then(named)) else {
-                    return Err(Diagnostic::error(
-                        Code::UnresolvedTarget,
-                        span,
-                        format!("{} has no type {name}", self.module.path.display()),
-                    ));
-                };
+                let ty = file::cast_type(&self.module, info, type_name, span)?;
                 (At::Memory(Access::Dynamic(0), 0), ty, false)
             }
             // Pass 2 takes both apart before.
@@ -526,26 +473,6 @@ impl CodeScope {
             }
         })
     }
-}
-
-/// What gcc calls a type that C has shorter names for.
-fn in_full(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "short" => "short int",
-        "long" => "long int",
-        "long long" => "long long int",
-        "unsigned" => "unsigned int",
-        "unsigned short" => "short unsigned int",
-        "unsigned long" => "long unsigned int",
-        "unsigned long long" => "long long unsigned int",
-        _ => return None,
-    })
-}
-
-/// A walk over the traced program's memory; the operand of a cast is the first value known only at run time.
-fn walk<'t>(types: &'t dyn Types, target: &TargetExpr) -> Walk<'t> {
-    let dynamic = u32::from(matches!(target.root, TargetRoot::Cast { .. }));
-    Walk { types, space: Space::User, dynamic, shown: 0 }
 }
 
 impl TargetScope for CodeScope {
@@ -617,17 +544,6 @@ impl TargetScope for SymbolScope {
                 at_entry: false,
             });
         }
-        let path = self.module.path.display();
-        let diagnostic = Diagnostic::error(
-            Code::NoDebugInfo,
-            span,
-            format!("{path} has no debug information for {}: its variables are not known", self.name),
-        );
-        if self.module.info().is_some() {
-            return Err(diagnostic);
-        }
-        Err(diagnostic
-            .hint(format!("looked in {}", self.module.looked().join(", ")))
-            .hint("build it with -g, or install its debug package"))
+        Err(no_information(&self.module, &format!("{}: its variables are not known", self.name), span))
     }
 }

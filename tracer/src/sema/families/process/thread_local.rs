@@ -21,10 +21,19 @@ const ENTRY: i64 = 16;
 const TABLE: i64 = 8;
 
 /// The address of a module's storage in the current thread.
-pub(super) fn block(elf: &ElfFile, moved: Moved) -> Result<Access, String> {
+pub(super) fn block(elf: &ElfFile, moved: &Moved) -> Result<Access, String> {
     let segment = elf.thread_local().ok_or("its file has no thread-local storage")?;
     if elf.is_program() {
-        return Ok(plus(Access::ThreadPointer, -segment.distance()));
+        let pointer = match moved {
+            // The thread may be of a process that runs another program: asking where this one is fails there.
+            Moved::Elsewhere(path, _) => {
+                let base = Box::new(Access::Module(path.clone()));
+                let nothing = Access::Binary(BinOp::And, base, Box::new(Access::Constant(0)));
+                Access::Binary(BinOp::Add, Box::new(Access::ThreadPointer), Box::new(nothing))
+            }
+            Moved::No | Moved::Hit(_) | Moved::Entry(_) => Access::ThreadPointer,
+        };
+        return Ok(plus(pointer, -segment.distance()));
     }
     match elf.thread_slot() {
         Some(ThreadSlot::Distance { slot, of }) => {
