@@ -125,9 +125,11 @@ intrinsics! {
     KernelStack = "kernel_stack"() -> Str, Both, Context, false;
     /// The n-th of these.
     KernelFrame = "kernel_frame"(Long) -> Long, Both, Context, false;
-    /// Where offset 0 of a file, named by a literal, would be if all of it were mapped as its code is in the process. Where it
-    /// is not loaded: raises `NotLoaded` when the second argument is not 0, else 0.
-    ModuleBase = "module_base"(Str, Long) -> Long, Kernel, Context, true;
+    /// Where offset 0 of a file, named by a literal, would be if all of it were mapped as its code is in the process; 0 where
+    /// it is not loaded.
+    ModuleBase = "module_base"(Str) -> Long, Kernel, Context, false;
+    /// Raises `NotLoaded` where that is 0.
+    ModuleNeeded = "module_needed"(Str, Long) -> None, Kernel, Context, true;
     /// Writes a number's low bytes (third argument, a constant: 1, 2, 4 or 8) at a user address; raises
     /// `UserWriteFault`.
     UserWrite = "user_write"(Long, Long, Long) -> None, Kernel, Output, true;

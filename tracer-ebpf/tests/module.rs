@@ -48,7 +48,7 @@ impl Place {
              record r0 (long) -> f1
              function f0 look kernel registers {
              b0:
-               v0 = call module_base(t1, 0)
+               v0 = call module_base(t1)
                emit r0 v0
                return
              }

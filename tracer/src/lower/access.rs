@@ -1,11 +1,14 @@
 //! Target variables: access trees to instructions.
 
+use std::collections::BTreeMap;
+
 use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{Arg, BinOp, CmpOp, Dest, Inst, LongOp, OnFault, Source, Var};
 
 use crate::lower::body::Body;
+use crate::lower::entered::targets;
 use crate::sema::families::argument_number;
-use crate::sema::program::{Access, Target};
+use crate::sema::program::{Access, Probe, Target};
 
 /// What bad addresses do.
 enum Faults {
@@ -54,22 +57,54 @@ impl<'p> Body<'_, 'p> {
     }
 
     /// Where a file is loaded in the process of the hit.
-    fn module_base(&mut self, path: &str, faults: &mut Faults) -> LongOp {
-        let path = self.literal(path.as_bytes());
-        let raises = LongOp::Imm(i64::from(matches!(faults, Faults::Raise)));
-        let base = self.f.long();
-        self.push(Inst::Call {
-            intrinsic: Intrinsic::ModuleBase,
-            dest: Some(Dest::Long(base)),
-            args: vec![Arg::Str(path), Arg::Long(raises)],
-        });
-        let base = LongOp::Var(base);
-        if let Faults::Flag(flags) = faults {
-            let missing = self.f.long();
-            self.push(Inst::Cmp { op: CmpOp::Eq, dest: missing, left: base, right: LongOp::Imm(0) });
-            flags.push(missing);
+    fn module_base(&mut self, path: &'p str, faults: &mut Faults) -> LongOp {
+        let base = match self.modules.iter().find(|(known, _)| *known == path) {
+            Some((_, base)) => *base,
+            None => self.find_module(path),
+        };
+        match faults {
+            Faults::Raise => {
+                let args = vec![Arg::Str(self.literal(path.as_bytes())), Arg::Long(base)];
+                self.push(Inst::Call { intrinsic: Intrinsic::ModuleNeeded, dest: None, args });
+            }
+            Faults::Zero => {}
+            Faults::Flag(flags) => {
+                let missing = self.f.long();
+                self.push(Inst::Cmp { op: CmpOp::Eq, dest: missing, left: base, right: LongOp::Imm(0) });
+                flags.push(missing);
+            }
         }
         base
+    }
+
+    fn find_module(&mut self, path: &str) -> LongOp {
+        let path = self.literal(path.as_bytes());
+        self.make(|dest| Inst::Call {
+            intrinsic: Intrinsic::ModuleBase,
+            dest: Some(Dest::Long(dest)),
+            args: vec![Arg::Str(path)],
+        })
+    }
+
+    /// Finds the files that a handler asks for more than once: what it asks for once may be behind a condition.
+    pub(super) fn find_modules(&mut self, probe: &'p Probe) {
+        fn parts<'a>(access: &'a Access, found: &mut BTreeMap<&'a str, usize>) {
+            if let Access::Module(path) = access {
+                *found.entry(path).or_default() += 1;
+            }
+            access.parts().for_each(|part| parts(part, found));
+        }
+        let mut found = BTreeMap::new();
+        for target in targets(probe) {
+            target.value.accesses().into_iter().for_each(|access| parts(access, &mut found));
+        }
+        self.at(probe.span);
+        for (path, times) in found {
+            if times > 1 {
+                let base = self.find_module(path);
+                self.modules.push((path, base));
+            }
+        }
     }
 
     fn indices(&mut self, target: &'p Target) -> Vec<LongOp> {

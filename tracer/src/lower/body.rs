@@ -46,6 +46,8 @@ pub(super) struct Body<'l, 'p> {
     pub(super) saved: Vec<Dest>,
     /// What registers held at the entry of the call.
     pub(super) entered: Vec<Known<'p>>,
+    /// Where files are loaded in the process, by path.
+    pub(super) modules: Vec<(&'p str, LongOp)>,
     /// Locals that nobody reads.
     pub(super) unread: BTreeSet<LocalId>,
     /// Split functions that are being taken apart.
@@ -87,6 +89,7 @@ impl<'l, 'p> Body<'l, 'p> {
             loops: Vec::new(),
             saved: Vec::new(),
             entered: Vec::new(),
+            modules: Vec::new(),
             unread: BTreeSet::new(),
             splitting: Vec::new(),
             result: None,

@@ -56,16 +56,7 @@ fn asked(probe: &Probe) -> Vec<(&Entered, bool)> {
         }
     }
     let mut all: Vec<(&Entered, bool)> = Vec::new();
-    let mut targets: Vec<&Target> = Vec::new();
-    walk::exprs(&probe.body, &mut |expr| match &expr.kind {
-        ExprKind::Target(target) => targets.push(target),
-        ExprKind::Assign { place: Place::Target(target), .. }
-        | ExprKind::Modify { place: Place::Target(target), .. }
-        | ExprKind::Append { place: Place::Target(target), .. }
-        | ExprKind::Crement { place: Place::Target(target), .. } => targets.push(target),
-        _ => {}
-    });
-    for target in targets {
+    for target in targets(probe) {
         let needed = !matches!(target.value, TargetValue::List { .. });
         let mut found = Vec::new();
         target.value.accesses().into_iter().for_each(|access| parts(access, &mut found));
@@ -77,6 +68,20 @@ fn asked(probe: &Probe) -> Vec<(&Entered, bool)> {
         }
     }
     all
+}
+
+/// The target expressions of a probe's body.
+pub(super) fn targets(probe: &Probe) -> Vec<&Target> {
+    let mut targets: Vec<&Target> = Vec::new();
+    walk::exprs(&probe.body, &mut |expr| match &expr.kind {
+        ExprKind::Target(target) => targets.push(target),
+        ExprKind::Assign { place: Place::Target(target), .. }
+        | ExprKind::Modify { place: Place::Target(target), .. }
+        | ExprKind::Append { place: Place::Target(target), .. }
+        | ExprKind::Crement { place: Place::Target(target), .. } => targets.push(target),
+        _ => {}
+    });
+    targets
 }
 
 impl<'p> Lower<'p> {

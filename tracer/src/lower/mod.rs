@@ -263,6 +263,7 @@ impl<'p> Lower<'p> {
         body.find_unread(&probe.body);
         body.load_saved(probe, saved.as_ref());
         body.load_entered(probe);
+        body.find_modules(probe);
         body.stmts(&probe.body);
         let function = body.finish();
         self.program(function, kind, &probe.sites);

@@ -137,6 +137,7 @@ fn untold(module: &Module) -> BTreeSet<usize> {
                     | Intrinsic::UserStack
                     | Intrinsic::UserFrame
                     | Intrinsic::ModuleBase
+                    | Intrinsic::ModuleNeeded
                     | Intrinsic::KernelStack
                     | Intrinsic::KernelFrame
                     | Intrinsic::UserString

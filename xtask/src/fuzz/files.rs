@@ -88,6 +88,7 @@ pub fn look(path: &Path, bytes: Vec<u8>) -> bool {
         let _ = embedded.functions();
     }
     let _ = (elf.needed(), elf.run_path(), elf.interpreter(), elf.stubs());
+    let _ = (elf.code_before(), elf.thread_local().is_some(), elf.thread_slot().is_some());
     for mark in sdt::marks(&elf) {
         let symbol = |name: &str| elf.addresses(name).pop_first().ok_or_else(|| name.to_owned());
         mark.args.iter().for_each(|text| drop(operand::argument(text, &symbol)));

@@ -19,7 +19,7 @@ use tracer_common::intrinsic::Intrinsic;
 use tracer_common::ir::{Inst, LongOp, Space, StrVar, StringId, Var};
 use tracer_common::ledger::Cell;
 use tracer_common::manifest::ProgramKind;
-use tracer_common::record::{ErrorKind, USER_BITS};
+use tracer_common::record::USER_BITS;
 
 /// `BPF_F_USER_STACK`; the low byte is how many frames are left out.
 const USER_STACK: i64 = 1 << 8;
@@ -191,7 +191,7 @@ impl Selector<'_, '_> {
     }
 
     /// Where a file is loaded.
-    pub(super) fn module_base(&mut self, dest: Var, path: StringId, raises: bool) -> Result {
+    pub(super) fn module_base(&mut self, dest: Var, path: StringId) -> Result {
         let Some(layout) = self.shared.target.unwind.clone() else {
             let (place, wanted) = (self.place, Wanted::Types);
             return Err(CodegenError::Kernel { place, what: "find where another file is loaded", wanted });
@@ -202,9 +202,6 @@ impl Selector<'_, '_> {
         let function = module::base(self.shared, &layout)?;
         self.code.below = self.code.below.max(unwind::FRAMES);
         let base = self.call_function(function, state);
-        if raises {
-            self.raise_if(JumpOp::Eq, base, 0, ErrorKind::NotLoaded, number);
-        }
         self.mov(self.var(dest), base);
         Ok(())
     }

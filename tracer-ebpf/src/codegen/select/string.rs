@@ -347,10 +347,15 @@ impl Selector<'_, '_> {
                     return self.frame_of(space_of(intrinsic), var, *number);
                 }
             }
-            (Intrinsic::ModuleBase, [Arg::Str(StrOp::Lit(path)), Arg::Long(raises)]) => {
+            (Intrinsic::ModuleBase, [Arg::Str(StrOp::Lit(path))]) => {
                 if let Some(var) = long_dest(intrinsic, dest) {
-                    return self.module_base(var, *path, *raises != LongOp::Imm(0));
+                    return self.module_base(var, *path);
                 }
+            }
+            (Intrinsic::ModuleNeeded, [Arg::Str(StrOp::Lit(path)), Arg::Long(base)]) => {
+                let value = self.reg();
+                self.set(value, *base);
+                self.raise_if(JumpOp::Eq, value, 0, ErrorKind::NotLoaded, path.index() as i32);
             }
             (Intrinsic::UserWrite, [Arg::Long(address), Arg::Long(value), Arg::Long(LongOp::Imm(bytes))]) => {
                 return self.write_user(*address, *value, *bytes);

@@ -41,7 +41,7 @@ impl Evaluator<'_> {
             Intrinsic::Target => Value::Long(self.host.target()),
             Intrinsic::TaskCurrent => Value::Long(self.host.task()),
             Intrinsic::Register => return Err(RuntimeError::new(NO_REGISTERS, place)),
-            Intrinsic::SendSignal | Intrinsic::Unseen | Intrinsic::ModuleBase => {
+            Intrinsic::SendSignal | Intrinsic::Unseen | Intrinsic::ModuleBase | Intrinsic::ModuleNeeded => {
                 panic!("this is a bug: {intrinsic:?} in the user domain (ir::verify)")
             }
             Intrinsic::Hz => Value::Long(1_000_000_000 / self.host.tick_ns()),
