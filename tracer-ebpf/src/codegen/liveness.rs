@@ -71,17 +71,25 @@ impl Liveness {
     /// joining that at the block's end would be too early for registers defined after the jump, so it is done in place.
     pub(crate) fn new(code: &VCode) -> Liveness {
         let mut before = vec![RegSet::new(code.registers); code.blocks.len()];
-        loop {
-            let mut changed = false;
+        let mut from: Vec<Vec<usize>> = vec![Vec::new(); code.blocks.len()];
+        for (n, block) in code.blocks.iter().enumerate() {
+            block.successors().for_each(|next| from[next.0 as usize].push(n));
+        }
+        // Blocks that may want more than is known, because one that they lead to does.
+        let mut stale = vec![true; code.blocks.len()];
+        let mut live = RegSet::new(code.registers);
+        while stale.contains(&true) {
             for n in (0..code.blocks.len()).rev() {
-                let mut live = RegSet::new(code.registers);
+                if !core::mem::take(&mut stale[n]) {
+                    continue;
+                }
+                live.words.fill(0);
                 for (insn, _) in code.blocks[n].insns.iter().rev() {
                     backwards(&mut live, insn, &before);
                 }
-                changed |= before[n].union(&live);
-            }
-            if !changed {
-                break;
+                if before[n].union(&live) {
+                    from[n].iter().for_each(|block| stale[*block] = true);
+                }
             }
         }
         Liveness { before }
@@ -91,7 +99,7 @@ impl Liveness {
 /// The same with jumps: what their targets want becomes live.
 pub(crate) fn backwards(live: &mut RegSet, insn: &VInsn, before: &[RegSet]) {
     match insn {
-        VInsn::Jump { to } => *live = before[to.0 as usize].clone(),
+        VInsn::Jump { to } => live.words.copy_from_slice(&before[to.0 as usize].words),
         VInsn::JumpIf { to, .. } | VInsn::MayGoto { to } => {
             live.union(&before[to.0 as usize]);
             step(live, insn);

@@ -25,8 +25,8 @@ const VARIABLES: [(&str, &str); 22] = [
     ("null", "0"),
     ("retval", "$return, in a .return probe"),
     ("true", "1"),
-    ("ustack", "ubacktrace()"),
     ("username", "uid()"),
+    ("ustack", "ubacktrace()"),
     ("var", PLAIN),
 ];
 

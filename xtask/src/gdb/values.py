@@ -161,7 +161,10 @@ def visit(pc, hits):
                 found.append(("$" + symbol.name, "e"))
             for expression, value in found:
                 if this[0] == pc:
-                    if expression == "$" + symbol.name and "a variable in $" in location(symbol.name, pc):
+                    # gdb counts from the stack pointer as if the prologue had run.
+                    if "frame base reg $rsp" in location(symbol.name, pc):
+                        value = "e"
+                    elif expression == "$" + symbol.name and "a variable in $" in location(symbol.name, pc):
                         known[expression] = value
                 elif names.count(symbol.name) == 1 and "entry_value" in location(symbol.name, pc):
                     # gdb asks the caller's debug information what was passed. Where that is not what the register held, as

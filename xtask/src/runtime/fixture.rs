@@ -1,4 +1,4 @@
-//! The programs that cases trace: built by gcc and rustc when a test needs them, never committed.
+//! The programs that cases trace: built by gcc, clang and rustc when a test needs them, never committed.
 //!
 //! A fixture says itself what its probes must see: it writes a report to the file named by `$REPORT` (or to its standard output).
 //! To add one: a source in `tracer/tests/fixtures/src`, a row in `FIXTURES`, a row in `docs/testing.md`.
@@ -22,6 +22,8 @@ struct Fixture {
 enum Source {
     /// A file in `tracer/tests/fixtures/src`.
     File(&'static str),
+    /// One of them that clang compiles, not gcc.
+    Clang(&'static str),
     /// A program of so many functions, each called once.
     Many(usize),
     /// A program of so many functions that do nothing.
@@ -99,6 +101,18 @@ const FIXTURES: &[Fixture] = &[
         name: "entered",
         source: Source::File("entered.c"),
         flags: &["-g", "-O2", "-pthread"],
+        stripped: false,
+    },
+    Fixture {
+        name: "settled_o2",
+        source: Source::Clang("settled.c"),
+        flags: &["-g", "-O2"],
+        stripped: false,
+    },
+    Fixture {
+        name: "settled_o0",
+        source: Source::Clang("settled.c"),
+        flags: &["-g", "-O0", "-fomit-frame-pointer"],
         stripped: false,
     },
     Fixture {
@@ -338,7 +352,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 impl Fixture {
     fn build(&self, dir: &Path) -> Result<(), String> {
         let text = match self.source {
-            Source::File(name) => {
+            Source::File(name) | Source::Clang(name) => {
                 let path = workspace::root().join("tracer/tests/fixtures/src").join(name);
                 std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?
             }
@@ -357,14 +371,15 @@ impl Fixture {
         let work = dir.join(format!("{}.{}", self.name, std::process::id()));
         std::fs::create_dir_all(&work).map_err(io)?;
         let source = match self.source {
-            Source::File(name) => work.join(name),
+            Source::File(name) | Source::Clang(name) => work.join(name),
             Source::Many(_) | Source::Short(_) => work.join("many.c"),
         };
         std::fs::write(&source, &text).map_err(io)?;
         let built = work.join(self.name);
         // Relative to its folder, debug information names the same files wherever the checkout is.
         let is_rust = source.extension().is_some_and(|extension| extension == "rs");
-        let mut compiler = Command::new(if is_rust { "rustc" } else { "gcc" });
+        let of_c = if matches!(self.source, Source::Clang(_)) { "clang" } else { "gcc" };
+        let mut compiler = Command::new(if is_rust { "rustc" } else { of_c });
         if is_rust {
             compiler.arg(format!("--remap-path-prefix={}=/src", work.display()));
         } else {

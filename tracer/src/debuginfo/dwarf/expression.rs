@@ -16,6 +16,8 @@ const STEPS: usize = 256;
 const PIECES: usize = 64;
 /// Expressions inside expressions.
 const DEPTH: usize = 8;
+/// The stack pointer, by its DWARF number.
+const RSP: u8 = 7;
 
 /// Bytes and sign of a typed value; `None` for the generic type.
 type Typed = Option<(u8, bool)>;
@@ -130,6 +132,9 @@ impl Place<'_> {
             }
             Operation::RegisterOffset { register, offset, base_type } => {
                 let register = number(register).ok_or_else(in_vector_register)?;
+                let settled =
+                    if register == RSP && self.counts_from_stack_pointer() { self.settled()? } else { 0 };
+                let offset = offset.checked_add(settled).ok_or_else(broken)?;
                 reading.push(LocOp::Register(register, offset));
                 if base_type.0 != 0 {
                     self.convert(base_type, reading)?;
@@ -329,11 +334,32 @@ impl Place<'_> {
         };
         Ok(match location {
             // The frame base is the register's value, not what it points to.
+            Location::Register(RSP) => vec![LocOp::Register(RSP, self.settled()?)],
             Location::Register(register) => vec![LocOp::Register(register, 0)],
             Location::Memory(steps) | Location::Value(steps) => steps,
             Location::Pieces(_) | Location::Pointer(..) => {
                 return Err(unsupported("a frame base in pieces"));
             }
         })
+    }
+
+    /// Whether the frame base is the stack pointer itself, as LLVM has it in functions without a frame pointer.
+    fn counts_from_stack_pointer(&self) -> bool {
+        let Some(AttributeValue::Exprloc(base)) = &self.frame_base else { return false };
+        let mut operations = base.clone().operations(self.unit.encoding());
+        matches!(operations.next(), Ok(Some(Operation::Register { register: gimli::X86_64::RSP })))
+    }
+
+    /// What has to be added to the stack pointer here to have what it is in the function's body. Where LLVM counts from the
+    /// stack pointer, it means the one that the prologue leaves, also in the prologue and where arguments are pushed.
+    fn settled(&self) -> Result<i64, Absence> {
+        let frames = self.info.frames();
+        match (frames.cfa(self.at), frames.depth(self.function.low)) {
+            (Some((RSP, here)), Some((body, true))) => Ok(here - body),
+            (Some((RSP, here)), Some((body, false))) if here == body => Ok(0),
+            _ => Err(Absence::Unreadable(
+                "it is in a frame whose size here the call frame information does not tell".to_owned(),
+            )),
+        }
     }
 }

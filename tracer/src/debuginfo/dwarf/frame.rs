@@ -1,10 +1,11 @@
 //! Call frame information: where the caller's frame begins, from `.eh_frame`, else from `.debug_frame`.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use gimli::{
-    BaseAddresses, CfaRule, CieOrFde, Register, RegisterRule, UnwindContext, UnwindOffset, UnwindSection,
-    UnwindTableRow,
+    BaseAddresses, CfaRule, CieOrFde, FrameDescriptionEntry, Register, RegisterRule, UnwindContext,
+    UnwindOffset, UnwindSection, UnwindTableRow,
 };
 
 use super::Slice;
@@ -76,10 +77,41 @@ impl Frames {
         eh.or_else(|| self.row(&self.debug, &self.debug_entries, at, row))?
     }
 
+    /// How far below the canonical frame address the stack pointer is in the body of a function whose frame is counted
+    /// from it, and whether that is sure: it is the depth that most of the code has, and from which all epilogues go down.
+    /// `None` where the frame is counted from another register, or nothing is known.
+    pub(super) fn depth(&self, low: u64) -> Option<(i64, bool)> {
+        let rows = self.depths(&self.eh, &self.eh_entries, low);
+        let rows = rows.or_else(|| self.depths(&self.debug, &self.debug_entries, low))?;
+        body_depth(&rows)
+    }
+
+    /// The depths of the stack in a function, and how many bytes of code have each, in order.
+    fn depths<S: UnwindSection<Slice>>(
+        &self,
+        section: &S,
+        entries: &OnceLock<Vec<(u64, usize)>>,
+        at: u64,
+    ) -> Option<Vec<(i64, u64)>>
+    where
+        S::Offset: UnwindOffset<usize>,
+    {
+        let entry = self.entry(section, entries, at)?;
+        let mut context = UnwindContext::new();
+        let mut rows = entry.rows(section, &self.bases, &mut context).ok()?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next_row().ok()? {
+            let CfaRule::RegisterAndOffset { register: gimli::X86_64::RSP, offset } = row.cfa() else {
+                return None;
+            };
+            found.push((*offset, row.end_address().checked_sub(row.start_address())?));
+        }
+        Some(found)
+    }
+
     /// Whether the return address is on top of the stack at an address, as it is where a call leads. `None` when nothing
     /// is known of it.
     pub fn is_called(&self, at: u64) -> Option<bool> {
-        const WORD: i64 = 8;
         let row = |row: &UnwindTableRow<usize>| {
             let top = CfaRule::RegisterAndOffset { register: gimli::X86_64::RSP, offset: WORD };
             *row.cfa() == top && row.register(gimli::X86_64::RA) == Some(RegisterRule::Offset(-WORD))
@@ -99,22 +131,29 @@ impl Frames {
     where
         S::Offset: UnwindOffset<usize>,
     {
+        let entry = self.entry(section, entries, at)?;
+        let mut context = UnwindContext::new();
+        entry.unwind_info_for_address(section, &self.bases, &mut context, at).ok().map(rule)
+    }
+
+    /// The entry about an address.
+    fn entry<S: UnwindSection<Slice>>(
+        &self,
+        section: &S,
+        entries: &OnceLock<Vec<(u64, usize)>>,
+        at: u64,
+    ) -> Option<FrameDescriptionEntry<Slice>>
+    where
+        S::Offset: UnwindOffset<usize>,
+    {
         let entries = entries.get_or_init(|| self.entries(section));
         let after = entries.partition_point(|(start, _)| *start <= at);
         // Several entries may begin at one address, some of them empty.
-        for (_, offset) in entries[..after].iter().rev().take(NEAR) {
-            let offset = S::Offset::from(*offset);
-            let Ok(entry) = section.fde_from_offset(&self.bases, offset, S::cie_from_offset) else {
-                continue;
-            };
-            if !entry.contains(at) {
-                continue;
-            }
-            let mut context = UnwindContext::new();
-            let row = entry.unwind_info_for_address(section, &self.bases, &mut context, at).ok()?;
-            return Some(rule(row));
-        }
-        None
+        let near = entries[..after].iter().rev().take(NEAR);
+        let mut near = near.filter_map(|(_, offset)| {
+            section.fde_from_offset(&self.bases, S::Offset::from(*offset), S::cie_from_offset).ok()
+        });
+        near.find(|entry| entry.contains(at))
     }
 
     fn entries<S: UnwindSection<Slice>>(&self, section: &S) -> Vec<(u64, usize)>
@@ -155,10 +194,69 @@ pub enum Saved {
     Unknown,
 }
 
+/// What `Frames::depth` tells, from depths and the bytes of code that have them.
+fn body_depth(rows: &[(i64, u64)]) -> Option<(i64, bool)> {
+    let mut bytes: BTreeMap<i64, u64> = BTreeMap::new();
+    rows.iter().for_each(|(depth, size)| *bytes.entry(*depth).or_default() += size);
+    if bytes.len() <= 1 {
+        return bytes.first_key_value().map(|(depth, _)| (*depth, true));
+    }
+    // Code before the prologue, of calls that need no frame, does not count.
+    let (body, _) = bytes.into_iter().filter(|(depth, _)| *depth > WORD).max_by_key(|(_, size)| *size)?;
+    // Each descent to the return address has to begin at it, or pass it when pushed arguments were dropped right before.
+    let (mut epilogues, mut all_pass, mut passed) = (0, true, false);
+    let mut before = 0;
+    for (depth, _) in rows {
+        passed = *depth == body || passed && *depth <= before;
+        if *depth == WORD && before > WORD {
+            epilogues += 1;
+            all_pass &= passed;
+        }
+        before = *depth;
+    }
+    Some((body, epilogues > 0 && all_pass))
+}
+
+/// Bytes of a return address.
+const WORD: i64 = 8;
+
 /// Entries that are looked at for an address: they do not overlap.
 const NEAR: usize = 4;
 
 /// The registers that a probe sees: the sixteen general ones and the instruction pointer.
 pub(super) fn number(register: Register) -> Option<u8> {
     u8::try_from(register.0).ok().filter(|n| *n <= 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::body_depth;
+
+    #[test]
+    fn the_depth_of_a_body_is_where_epilogues_begin() {
+        let depth = |rows: &[(i64, u64)]| body_depth(rows);
+        assert_eq!(depth(&[]), None);
+        // A leaf, with its variables below the stack pointer.
+        assert_eq!(depth(&[(8, 30)]), Some((8, true)));
+        assert_eq!(depth(&[(8, 1), (16, 2), (24, 4), (64, 90), (24, 1), (16, 2), (8, 1)]), Some((64, true)));
+        // Code before the prologue, two epilogues, arguments that are pushed and dropped, a call that does not return.
+        let rows = [
+            (8, 99),
+            (64, 20),
+            (8, 1),
+            (64, 20),
+            (72, 2),
+            (80, 9),
+            (64, 1),
+            (16, 1),
+            (8, 1),
+            (64, 5),
+            (72, 9),
+        ];
+        assert_eq!(depth(&rows), Some((64, true)));
+        // Parts with frames of different depth.
+        assert_eq!(depth(&[(8, 1), (16, 3), (64, 90), (8, 1), (16, 9), (8, 1)]), Some((64, false)));
+        // A function that never returns.
+        assert_eq!(depth(&[(8, 1), (64, 90), (72, 9)]), Some((64, false)));
+    }
 }
