@@ -70,13 +70,24 @@ impl Liveness {
     /// Computes it for all blocks. A conditional jump in the middle of a block makes what its target wants live there;
     /// joining that at the block's end would be too early for registers defined after the jump, so it is done in place.
     pub(crate) fn new(code: &VCode) -> Liveness {
-        let mut before = vec![RegSet::new(code.registers); code.blocks.len()];
+        let mut live = Liveness { before: Vec::new() };
+        live.update(code, 0..code.blocks.len());
+        live
+    }
+
+    /// What is live after some blocks have changed so that they want more than they did, with blocks and registers that
+    /// are new.
+    pub(crate) fn update(&mut self, code: &VCode, changed: impl IntoIterator<Item = usize>) {
+        let before = &mut self.before;
+        before.resize(code.blocks.len(), RegSet::new(code.registers));
+        before.iter_mut().for_each(|set| set.words.resize(code.registers.div_ceil(64) as usize, 0));
         let mut from: Vec<Vec<usize>> = vec![Vec::new(); code.blocks.len()];
         for (n, block) in code.blocks.iter().enumerate() {
             block.successors().for_each(|next| from[next.0 as usize].push(n));
         }
         // Blocks that may want more than is known, because one that they lead to does.
-        let mut stale = vec![true; code.blocks.len()];
+        let mut stale = vec![false; code.blocks.len()];
+        changed.into_iter().for_each(|block| stale[block] = true);
         let mut live = RegSet::new(code.registers);
         while stale.contains(&true) {
             for n in (0..code.blocks.len()).rev() {
@@ -85,14 +96,13 @@ impl Liveness {
                 }
                 live.words.fill(0);
                 for (insn, _) in code.blocks[n].insns.iter().rev() {
-                    backwards(&mut live, insn, &before);
+                    backwards(&mut live, insn, before);
                 }
                 if before[n].union(&live) {
                     from[n].iter().for_each(|block| stale[*block] = true);
                 }
             }
         }
-        Liveness { before }
     }
 }
 

@@ -27,10 +27,14 @@ pub(crate) struct Loop {
 /// Puts a `may_goto` at each loop's head, and hides from the verifier what numbers enter it. `zero` is the address
 /// of a word that is 0.
 pub(crate) fn converge(code: &mut VCode, loops: &[Loop], zero: Constant) {
+    if loops.is_empty() {
+        return;
+    }
+    let mut liveness = Liveness::new(code);
     for each in loops {
         let members = members(code, each.head);
         let changed = changed(code, &members);
-        let live = Liveness::new(code).before[each.head.0 as usize].clone();
+        let live = &liveness.before[each.head.0 as usize];
         let carried: Vec<VReg> =
             live.iter().filter(|reg| reg.0 >= MACHINE && changed.contains(*reg)).collect();
         let Some((_, place)) = code.blocks[each.head.0 as usize].insns.first().cloned() else { continue };
@@ -65,6 +69,7 @@ pub(crate) fn converge(code: &mut VCode, loops: &[Loop], zero: Constant) {
         let depth = head.depth.saturating_sub(1);
         let insns = insns.into_iter().map(|insn| (insn, place)).collect();
         code.blocks.push(VBlock { insns, depth, cold: false, ends_first: false });
+        liveness.update(code, [each.head.0 as usize, before.0 as usize]);
     }
 }
 
