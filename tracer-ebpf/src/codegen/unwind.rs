@@ -199,13 +199,7 @@ impl Walk<'_> {
             self.task_registers(helper, &labels);
         }
         if let Some(step) = step {
-            self.store(Reg::FRAME, -8, Reg::R6);
-            self.number(Reg::R1, limit as i32);
-            self.asm.address(Reg::R2, step);
-            self.mov(Reg::R3, Reg::FRAME);
-            self.alu(AluOp::Add, Reg::R3, -8);
-            self.number(Reg::R4, 0);
-            self.asm.push(Insn::Call { helper: Helper::Loop });
+            self.repeat(step, limit as i32);
         } else {
             let head = self.asm.label();
             self.number(Reg::R7, 0);
@@ -217,6 +211,17 @@ impl Walk<'_> {
         self.load(Reg::R0, Reg::R6, COUNT);
         self.asm.push(Insn::Exit);
         self.asm
+    }
+
+    /// The kernel's loop: so many calls of a step at the most, with the address of the state's address.
+    fn repeat(&mut self, step: FuncRef, limit: i32) {
+        self.store(Reg::FRAME, -8, Reg::R6);
+        self.number(Reg::R1, limit);
+        self.asm.address(Reg::R2, step);
+        self.mov(Reg::R3, Reg::FRAME);
+        self.alu(AluOp::Add, Reg::R3, -8);
+        self.number(Reg::R4, 0);
+        self.asm.push(Insn::Call { helper: Helper::Loop });
     }
 
     /// One frame, as the kernel's loop calls it: with its number, and the address of the state's.

@@ -702,7 +702,15 @@ pub struct Entered {
 impl Access {
     /// The same with some leaves replaced.
     pub fn with_leaves(self, leaf: &dyn Fn(Access) -> Access) -> Access {
-        let inner = |access: Box<Access>| Box::new(access.with_leaves(leaf));
+        if self.parts().next().is_none() {
+            return leaf(self);
+        }
+        self.with_parts(&mut |part| part.with_leaves(leaf))
+    }
+
+    /// The same with each of its `parts` replaced.
+    pub fn with_parts(self, part: &mut dyn FnMut(Access) -> Access) -> Access {
+        let mut inner = |access: Box<Access>| Box::new(part(*access));
         match self {
             Access::Load { space, address, offset, width } => {
                 Access::Load { space, address: inner(address), offset, width }
@@ -712,18 +720,11 @@ impl Access {
             Access::Extend(value, width) => Access::Extend(inner(value), width),
             Access::AtEntry(value) => Access::AtEntry(inner(value)),
             Access::Entered(entered) => Access::Entered(Box::new(Entered {
-                address: entered.address.with_leaves(leaf),
-                cfa: entered.cfa.with_leaves(leaf),
+                address: part(entered.address),
+                cfa: part(entered.cfa),
                 ..*entered
             })),
-            Access::Constant(_)
-            | Access::Register(..)
-            | Access::Argument(..)
-            | Access::Module(_)
-            | Access::Task
-            | Access::ThreadPointer
-            | Access::Dynamic(_)
-            | Access::Saved(_) => leaf(self),
+            leaf => leaf,
         }
     }
 

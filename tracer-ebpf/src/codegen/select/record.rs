@@ -222,8 +222,13 @@ impl Selector<'_, '_> {
         }
     }
 
-    /// The block that writes the address of a fault into the text of the error.
-    fn digits_block(&mut self, kind: ErrorKind, catch: Block, at: u32) -> super::Label {
+    /// The one block that writes what was caught into an error's text, and goes on where it is handled.
+    fn caught_block(
+        &mut self,
+        kind: ErrorKind,
+        catch: Block,
+        write: impl FnOnce(&mut Self, VReg, Memory),
+    ) -> super::Label {
         if let Some((_, label)) = self.digits.iter().find(|(known, _)| *known == (kind, catch)) {
             return *label;
         }
@@ -232,6 +237,15 @@ impl Selector<'_, '_> {
         let (target, caught, text) =
             (self.labels[catch.index()], self.caught_address(), self.caught_memory());
         self.aside(label, |s| {
+            write(s, caught, text);
+            s.jump(target);
+        });
+        label
+    }
+
+    /// The block that writes the address of a fault into the text of the error.
+    fn digits_block(&mut self, kind: ErrorKind, catch: Block, at: u32) -> super::Label {
+        self.caught_block(kind, catch, |s, caught, text| {
             for (shift, to) in [(32, text.at(at)), (0, text.at(at + 8))] {
                 let digits = s.hexadecimal(caught, shift, b'a');
                 s.store(Size::Dw, to, digits);
@@ -243,22 +257,13 @@ impl Selector<'_, '_> {
             let (to, from) = (s.address(text.at(at)), s.address(digits));
             let room = s.storage.caught.1 - at;
             s.call(Helper::ProbeReadKernelStr, &[to, room.into(), from]);
-            s.jump(target);
-        });
-        label
+        })
     }
 
     /// The block that writes the text of an error with a number in it.
     fn decimal_block(&mut self, kind: ErrorKind, catch: Block) -> super::Label {
-        if let Some((_, label)) = self.digits.iter().find(|(known, _)| *known == (kind, catch)) {
-            return *label;
-        }
-        let label = self.block(true);
-        self.digits.push(((kind, catch), label));
-        let (target, caught, text) =
-            (self.labels[catch.index()], self.caught_address(), self.caught_memory());
         let (before, after) = kind.around_number().unwrap_or_default();
-        self.aside(label, |s| {
+        self.caught_block(kind, catch, |s, caught, text| {
             s.caught_literal(before.as_bytes());
             let number = s.decimal(caught);
             let behind = text.at(before.len() as u32);
@@ -276,9 +281,7 @@ impl Selector<'_, '_> {
                 let from = Constant::MapValue(map, at).into();
                 s.call(Helper::ProbeReadKernel, &[to, (bytes.len() as u32).into(), from]);
             }
-            s.jump(target);
-        });
-        label
+        })
     }
 
     /// Eight hexadecimal digits of 32 bits, the first in the lowest byte; `ten` is the digit of ten.

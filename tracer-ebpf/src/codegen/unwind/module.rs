@@ -86,13 +86,7 @@ impl Walk<'_> {
         self.asm.bind(all);
         self.first_mapping();
         if let Some(step) = step {
-            self.store(Reg::FRAME, -8, Reg::R6);
-            self.number(Reg::R1, MAPPINGS);
-            self.asm.address(Reg::R2, step);
-            self.mov(Reg::R3, Reg::FRAME);
-            self.alu(AluOp::Add, Reg::R3, -8);
-            self.number(Reg::R4, 0);
-            self.asm.push(Insn::Call { helper: Helper::Loop });
+            self.repeat(step, MAPPINGS);
         } else {
             let head = self.asm.label();
             self.number(Reg::R7, 0);

@@ -93,25 +93,10 @@ impl Builder<'_, '_> {
 
     /// An access whose parts of the entry are saved there.
     fn with_saved(&mut self, access: Access, text: &Arc<str>, span: crate::source::Span) -> Access {
-        let inner =
-            |builder: &mut Self, access: Box<Access>| Box::new(builder.with_saved(*access, text, span));
         match access {
             Access::AtEntry(value) => self.saved_access(*value, text, span),
-            Access::Load { space, address, offset, width } => {
-                Access::Load { space, address: inner(self, address), offset, width }
-            }
-            Access::Binary(op, left, right) => Access::Binary(op, inner(self, left), inner(self, right)),
-            Access::Compare(op, left, right) => Access::Compare(op, inner(self, left), inner(self, right)),
-            Access::Extend(value, width) => Access::Extend(inner(self, value), width),
-            Access::Constant(_)
-            | Access::Register(..)
-            | Access::Argument(..)
-            | Access::Module(_)
-            | Access::Task
-            | Access::ThreadPointer
-            | Access::Dynamic(_)
-            | Access::Entered(_)
-            | Access::Saved(_) => access,
+            Access::Entered(_) => access,
+            other => other.with_parts(&mut |part| self.with_saved(part, text, span)),
         }
     }
 
