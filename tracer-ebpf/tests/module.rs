@@ -1,24 +1,20 @@
 //! Where a file is loaded, on the userspace machine: mappings of a process in a kernel's structures that are laid out by
 //! hand.
 
-use tracer_common::ir::{FuncId, parse};
+mod alone;
+mod hand;
+
+use tracer_common::ir::parse;
 use tracer_common::layout::Layout;
-use tracer_common::manifest::{AttachPoint, Manifest, Program, ProgramKind, Site};
+use tracer_common::manifest::{AttachPoint, Site};
 use tracer_common::unwind;
 use tracer_ebpf::codegen;
 use tracer_ebpf::machine::{Context, Machine, Space};
-use tracer_ebpf::target::{Mappings, Target, Unwind};
+use tracer_ebpf::target::{Mappings, Target};
 
-const TASK: u64 = 0xffff_8880_0000_0000;
-const MM: u64 = 0xffff_8880_0001_0000;
-const FILE: u64 = 0xffff_8880_0002_0000;
-const INODE: u64 = 0xffff_8880_0003_0000;
+use hand::{FILE, INODE, MAPLE, MAPPINGS, MM, NODES, RED_BLACK, TASK, layout, words};
+
 const OTHER: u64 = 0xffff_8880_0004_0000;
-const MAPPINGS: u64 = 0xffff_8880_0007_0000;
-const NODES: u64 = 0xffff_8880_0010_0000;
-
-const RED_BLACK: Mappings = Mappings::RedBlack { root: 8, node: 0x20, first: 0x48, next: 0x80 };
-const MAPLE: Mappings = Mappings::Maple { root: 0x48, inner: (3, 80), leaf: 1, slots: 128 };
 
 /// A mapping: start, end, page offset, flags, file.
 type Mapping = (u64, u64, u64, u64, u64);
@@ -29,15 +25,6 @@ const CODE: u64 = 5;
 struct Place {
     machine: Machine,
     maple: bool,
-}
-
-fn words(pairs: &[(usize, u64)]) -> Vec<u8> {
-    let size = pairs.iter().map(|(at, _)| at + 8).max().unwrap_or(0);
-    let mut bytes = vec![0; size];
-    for (at, value) in pairs {
-        bytes[*at..at + 8].copy_from_slice(&value.to_le_bytes());
-    }
-    bytes
 }
 
 impl Place {
@@ -59,33 +46,12 @@ impl Place {
         )
         .expect("a module");
         let maple = mappings == MAPLE;
-        let layout = Unwind {
-            mm: 8,
-            stack: 16,
-            vm_start: 0,
-            vm_flags: 0x50,
-            vm_pgoff: 0x60,
-            vm_file: 0x70,
-            f_inode: 0x20,
-            mappings,
-            returns: None,
-        };
-        let program = Program {
-            name: "p0".into(),
-            function: FuncId(0),
-            kind: ProgramKind::Uprobe,
-            sites: vec![0],
-            site_patches: Vec::new(),
-        };
         let site = Site::new(AttachPoint::Session, "here");
-        let manifest = Manifest { programs: vec![program], sites: vec![site] };
+        let manifest = alone::manifest(site);
         let of = if maple { Target::LINUX_6_1 } else { Target::LINUX_5_10 };
-        let target = Target { unwind: Some(layout), ..of };
+        let target = Target { unwind: Some(layout(mappings, None)), ..of };
         let generated = codegen::generate(&module, &manifest, &Layout::new(&module), &target).expect("code");
-        let mut machine = Machine::new(&generated.parts(&manifest), target.cpus);
-        for number in 0..generated.pool {
-            machine.push(codegen::SCRATCH_POOL, &number.to_le_bytes());
-        }
+        let mut machine = alone::machine(&generated.parts(&manifest), generated.pool, &target);
         machine.task.address = TASK;
         machine.lay_out(Space::Kernel, TASK, &words(&[(8, MM), (24, 0)]));
         machine.lay_out(Space::Kernel, FILE, &words(&[(0x20, INODE)]));

@@ -1,10 +1,12 @@
 //! Two hits on one CPU at the same moment: one handler is stopped at each of its instructions in turn while another
 //! runs from its beginning to its end. Strings of the two must never mix, and every hit must run or be counted.
 
-use tracer_common::ir::{ContextKind, FuncId, Module, parse, verify};
+mod alone;
+
+use tracer_common::ir::{ContextKind, Module, parse, verify};
 use tracer_common::layout::{Home, Layout, SCALARS};
 use tracer_common::ledger::{self, Cell};
-use tracer_common::manifest::{AttachPoint, Manifest, Program, ProgramKind, Site};
+use tracer_common::manifest::{AttachPoint, Site};
 use tracer_ebpf::codegen;
 use tracer_ebpf::machine::{Context, Machine};
 use tracer_ebpf::target::{Stay, Target};
@@ -101,21 +103,11 @@ fn machine(module: &Module, target: &Target) -> (Machine, u32) {
     let layout = Layout::new(module);
     let site = Site::new(AttachPoint::Session, "here");
     assert_eq!(module.functions[0].context, ContextKind::Registers);
-    let program = Program {
-        name: "p0".into(),
-        function: FuncId(0),
-        kind: ProgramKind::Uprobe,
-        sites: vec![0],
-        site_patches: Vec::new(),
-    };
-    let manifest = Manifest { programs: vec![program], sites: vec![site] };
+    let manifest = alone::manifest(site);
     let generated = codegen::generate(module, &manifest, &layout, target).expect("code for every kernel");
-    let mut machine = Machine::new(&generated.parts(&manifest), target.cpus);
+    let mut machine = alone::machine(&generated.parts(&manifest), generated.pool, target);
     machine.private_stack = target.features.private_stack;
     machine.stay = target.stay;
-    for slot in 0..generated.pool {
-        machine.push(codegen::SCRATCH_POOL, &slot.to_le_bytes());
-    }
     // Without fetching atomics all CPUs take from one pool.
     (machine, if generated.pool > 0 { generated.pool } else { target.scratch_slots })
 }

@@ -1,10 +1,12 @@
 //! Pages that are not in memory: a program that may sleep fetches them, with no lock and no reservation, and only when a
 //! read has failed; others raise a fault. Nothing that an earlier hit read is in what a later one sends.
 
-use tracer_common::ir::{ContextKind, FuncId, parse, verify};
+mod alone;
+
+use tracer_common::ir::{ContextKind, parse, verify};
 use tracer_common::layout::{Layout, SCALARS};
 use tracer_common::ledger::{self, Cell};
-use tracer_common::manifest::{AttachPoint, Manifest, Program, ProgramKind, Site};
+use tracer_common::manifest::{AttachPoint, Site};
 use tracer_common::record;
 use tracer_ebpf::codegen;
 use tracer_ebpf::machine::{Context, Machine, Space};
@@ -33,22 +35,12 @@ fn machine(function: &str, target: &Target) -> (Machine, Parts) {
     module.limits.errors = u32::MAX;
     assert_eq!(module.functions[0].context, ContextKind::Registers);
     let layout = Layout::new(&module);
-    let program = Program {
-        name: "p0".into(),
-        function: FuncId(0),
-        kind: ProgramKind::Uprobe,
-        sites: vec![0],
-        site_patches: Vec::new(),
-    };
     let site = Site::new(AttachPoint::Session, "here");
-    let manifest = Manifest { programs: vec![program], sites: vec![site] };
+    let manifest = alone::manifest(site);
     let generated = codegen::generate(&module, &manifest, &layout, target).expect("code");
     let parts = generated.parts(&manifest);
-    let mut machine = Machine::new(&parts, target.cpus);
+    let mut machine = alone::machine(&parts, generated.pool, target);
     machine.locks = layout.globals.iter().filter_map(|global| global.lock).collect();
-    for slot in 0..generated.pool {
-        machine.push(codegen::SCRATCH_POOL, &slot.to_le_bytes());
-    }
     let mut bytes = vec![0; 0x2000];
     bytes[0xff8..0x1005].copy_from_slice(b"over the edge");
     bytes[8..16].copy_from_slice(&0x1122_3344i64.to_le_bytes());

@@ -2,24 +2,24 @@
 //!
 //! Mappings are in a red-black tree but for one test.
 
-use tracer_common::ir::{FuncId, parse};
+mod alone;
+mod hand;
+
+use tracer_common::ir::parse;
 use tracer_common::layout::Layout;
 use tracer_common::ledger::{self, Cell};
-use tracer_common::manifest::{AttachPoint, Manifest, Program, ProgramKind, Site};
+use tracer_common::manifest::{AttachPoint, Manifest, Site};
 use tracer_common::record;
 use tracer_common::unwind::{self, File, Kind, Rule, word};
 use tracer_ebpf::codegen;
 use tracer_ebpf::machine::{Context, Machine, Space};
-use tracer_ebpf::target::{Mappings, Returns, Target, Unwind};
+use tracer_ebpf::target::{Mappings, Returns, Target};
 
-const TASK: u64 = 0xffff_8880_0000_0000;
-const MM: u64 = 0xffff_8880_0001_0000;
-const FILE: u64 = 0xffff_8880_0002_0000;
-const INODE: u64 = 0xffff_8880_0003_0000;
+use hand::{FILE, INODE, MAPLE, MAPPINGS, MM, NODES, RED_BLACK, TASK, layout, words};
+
 const UTASK: u64 = 0xffff_8880_0004_0000;
 const AREA: u64 = 0xffff_8880_0005_0000;
 const INSTANCES: u64 = 0xffff_8880_0006_0000;
-const MAPPINGS: u64 = 0xffff_8880_0007_0000;
 
 /// Where the program's code is mapped, from its offset 0x1000 on.
 const CODE: u64 = 0x55_5555_0000;
@@ -29,43 +29,13 @@ const MADE: u64 = 0x7f00_0000_0000;
 const REPLACED: u64 = 0x7fff_ffff_e000;
 const STACK: u64 = 0x7ffc_0000_0000;
 
-/// Offsets in the structures, each as good as any.
-fn layout(mappings: Mappings) -> Unwind {
-    Unwind {
-        mm: 8,
-        stack: 16,
-        vm_start: 0,
-        vm_flags: 0x50,
-        vm_pgoff: 0x60,
-        vm_file: 0x70,
-        f_inode: 0x20,
-        mappings,
-        returns: Some(Returns {
-            area: 0x40,
-            vaddr: 0x18,
-            utask: 24,
-            instances: 0x30,
-            stack: 0x10,
-            original: 0x18,
-            next: 0x28,
-        }),
-    }
-}
-
-const RED_BLACK: Mappings = Mappings::RedBlack { root: 8, node: 0x20, first: 0x48, next: 0x80 };
+/// What return probes keep: offsets each as good as any.
+const RETURNS: Returns =
+    Returns { area: 0x40, vaddr: 0x18, utask: 24, instances: 0x30, stack: 0x10, original: 0x18, next: 0x28 };
 
 struct Place {
     machine: Machine,
     manifest: Manifest,
-}
-
-fn words(pairs: &[(usize, u64)]) -> Vec<u8> {
-    let size = pairs.iter().map(|(at, _)| at + 8).max().unwrap_or(0);
-    let mut bytes = vec![0; size];
-    for (at, value) in pairs {
-        bytes[*at..at + 8].copy_from_slice(&value.to_le_bytes());
-    }
-    bytes
 }
 
 /// The rules of the program's functions, each of 16 bytes; from the second page on there is one more.
@@ -111,22 +81,12 @@ impl Place {
         .expect("a module");
         module.limits.backtrace = backtrace;
         let site = Site { is_entry, ..Site::new(AttachPoint::Session, "here") };
-        let program = Program {
-            name: "p0".into(),
-            function: FuncId(0),
-            kind: ProgramKind::Uprobe,
-            sites: vec![0],
-            site_patches: Vec::new(),
-        };
-        let manifest = Manifest { programs: vec![program], sites: vec![site] };
+        let manifest = alone::manifest(site);
         // The kernel's loop, and the maple tree, came after the red-black tree.
         let of = if mappings == RED_BLACK { Target::LINUX_5_10 } else { Target::LINUX_6_1 };
-        let target = Target { unwind: Some(layout(mappings)), ..of };
+        let target = Target { unwind: Some(layout(mappings, Some(RETURNS))), ..of };
         let generated = codegen::generate(&module, &manifest, &Layout::new(&module), &target).expect("code");
-        let mut machine = Machine::new(&generated.parts(&manifest), target.cpus);
-        for number in 0..generated.pool {
-            machine.push(codegen::SCRATCH_POOL, &number.to_le_bytes());
-        }
+        let mut machine = alone::machine(&generated.parts(&manifest), generated.pool, &target);
         machine.task.address = TASK;
         let mut kernel = |at, pairs: &[(usize, u64)]| machine.lay_out(Space::Kernel, at, &words(pairs));
         kernel(TASK, &[(8, MM), (24, UTASK)]);
@@ -219,9 +179,7 @@ fn rules_are_followed() {
 
 #[test]
 fn mappings_are_found_in_a_maple_tree() {
-    const NODES: u64 = 0xffff_8880_0010_0000;
-    let mappings = Mappings::Maple { root: 0x48, inner: (3, 80), leaf: 1, slots: 128 };
-    let mut place = Place::with(false, 20, mappings).known();
+    let mut place = Place::with(false, 20, MAPLE).known();
     let mut kernel = |at, pairs: &[(usize, u64)]| place.machine.lay_out(Space::Kernel, at, &words(pairs));
     let node = |n: u64, kind: u64| (NODES + n * 0x100) | kind << 3 | 6;
     kernel(MM, &[(0x48, node(0, 3)), (0x40, 0)]);
@@ -360,16 +318,9 @@ fn what_an_old_verifier_cannot_follow_is_refused() {
     let calls = "  v0 = call user_frame(1)\n".repeat(9);
     let text = format!("function f0 walk kernel registers {{\n  longs 1\nb0:\n{calls}  return\n}}");
     let module = parse::module(&text).expect("a module");
-    let program = Program {
-        name: "p0".into(),
-        function: FuncId(0),
-        kind: ProgramKind::Uprobe,
-        sites: vec![0],
-        site_patches: Vec::new(),
-    };
-    let manifest = Manifest { programs: vec![program], sites: vec![Site::new(AttachPoint::Session, "here")] };
+    let manifest = alone::manifest(Site::new(AttachPoint::Session, "here"));
     let compile = |target: Target| {
-        let target = Target { unwind: Some(layout(RED_BLACK)), ..target };
+        let target = Target { unwind: Some(layout(RED_BLACK, Some(RETURNS))), ..target };
         codegen::generate(&module, &manifest, &Layout::new(&module), &target).map(|_| ())
     };
     let refused = compile(Target::LINUX_5_10).expect_err("nine times twenty frames");
