@@ -56,8 +56,7 @@ impl Frames {
             CfaRule::RegisterAndOffset { register, offset } => Some((number(*register)?, *offset)),
             CfaRule::Expression(_) => None,
         };
-        let eh = self.row(&self.eh, &self.eh_entries, at, rule);
-        eh.or_else(|| self.row(&self.debug, &self.debug_entries, at, rule))?
+        self.row(at, rule)?
     }
 
     /// How the caller's frame is found from an instruction: by the canonical frame address, and where the frame pointer
@@ -73,8 +72,7 @@ impl Frames {
             };
             Some(Step { cfa, pointer })
         };
-        let eh = self.row(&self.eh, &self.eh_entries, at, row);
-        eh.or_else(|| self.row(&self.debug, &self.debug_entries, at, row))?
+        self.row(at, row)?
     }
 
     /// How far below the canonical frame address the stack pointer is in the body of a function whose frame is counted
@@ -116,12 +114,16 @@ impl Frames {
             let top = CfaRule::RegisterAndOffset { register: gimli::X86_64::RSP, offset: WORD };
             *row.cfa() == top && row.register(gimli::X86_64::RA) == Some(RegisterRule::Offset(-WORD))
         };
-        let eh = self.row(&self.eh, &self.eh_entries, at, row);
-        eh.or_else(|| self.row(&self.debug, &self.debug_entries, at, row))
+        self.row(at, row)
     }
 
-    /// What a rule says of the row for an address in a section; `None` when there is no row.
-    fn row<S: UnwindSection<Slice>, T>(
+    /// What a rule says of the row for an address; `None` when there is no row.
+    fn row<T>(&self, at: u64, rule: impl Fn(&UnwindTableRow<usize>) -> T) -> Option<T> {
+        let eh = self.row_in(&self.eh, &self.eh_entries, at, &rule);
+        eh.or_else(|| self.row_in(&self.debug, &self.debug_entries, at, &rule))
+    }
+
+    fn row_in<S: UnwindSection<Slice>, T>(
         &self,
         section: &S,
         entries: &OnceLock<Vec<(u64, usize)>>,
